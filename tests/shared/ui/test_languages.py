@@ -16,7 +16,7 @@ from shared.errors import BadInput
 from shared.images import load_image
 from shared.images.formats import ACCEPTED
 from shared.tables import read_csv
-from shared.ui.languages import INSERTED, LANGUAGES, find_language, make_pattern, translate_page
+from shared.ui.languages import INSERTED, LANGUAGES, Template, find_language, translate_page
 from tests.conftest import launch_app
 
 GERMAN = LANGUAGES["de"]
@@ -227,9 +227,23 @@ def test_a_text_made_to_take_long_is_given_up_soon():
             found, steps = count_steps(lambda text=text: GERMAN.translate(text[:600]))
             assert found
             assert steps < 50_000
-    pattern = make_pattern("{one} ({low}), {two} ({high}), {three} ({count}).")
-    assert pattern.fullmatch("a (1), b (2), c (3).")
-    assert "(?>" in pattern.pattern  # no part is tried with another end
+    template = Template("{one} ({low}), {two} ({high}), {three} ({count}).")
+    parts = {"one": "a", "low": "1", "two": "b", "high": "2", "three": "c", "count": "3"}
+    assert template.match("a (1), b (2), c (3).") == parts
+    assert template.match("a (1), b (2), c 3.") is None
+    assert "(?>" in template.pattern.pattern  # no part is tried with another end
+
+
+def test_only_a_text_with_the_words_of_a_template_is_compared_with_its_pattern():
+    class Unused:
+        def fullmatch(self, text):
+            raise AssertionError(text)
+
+    template = Template("It is {low} of {high} items.")
+    assert template.match("It is 1 of 2 items.") == {"low": "1", "high": "2"}
+    template.pattern = Unused()
+    for text in ("is 1 of 2 items.", "It is 1 of 2 items", "It is 1/2 items."):
+        assert template.match(text) is None
 
 
 def test_a_long_text_does_not_take_long():
