@@ -105,6 +105,7 @@ print(refused, Path("a").read_bytes(), multiprocessing.get_start_method(), sys.s
     ("text", "name"),
     [
         ("cat-1", "cat-1"), ("猫 1", "猫 1"), ('a<b>:"c/d\\e|f?*', "a_b___c_d_e_f__"), ("con", "_con"),
+        ("aux", "_aux"), ("Prn.txt", "_Prn.txt"), ("LPT9", "_LPT9"), ("com10", "com10"),
         ("NUL.tar", "_NUL.tar"), ("com¹", "_com¹"), ("ends with a dot. ", "ends with a dot"), (".hidden", "hidden"),
         ("...", "file"), ("", "file"), ("\0\n", "__"), ("猫" * 100, "猫" * 66), ("x" * 300, "x" * 100),
         ("half a pair \ud800", "half a pair _"),

@@ -44,6 +44,7 @@ def test_files_come_in_order(pack, method):
 
 def test_clutter_is_left_out(pack):
     names = ["folder/", "__MACOSX/._a.jpg", "x/__MACOSX/a.jpg", ".DS_Store", "x/._a.jpg", "Thumbs.db", "a.jpg"]
+    names += ["x/desktop.ini", ".."]
     assert list(read_zip(pack(*[(name, b"1") for name in names]))) == [("a.jpg", b"1")]
 
 
@@ -117,11 +118,12 @@ def test_a_damaged_file(pack):
     assert "in the zip is damaged" in str(read_only(path))
 
 
-def test_a_locked_file(pack):
+@pytest.mark.parametrize("flag", [0x1, 0x40, 0x2000])
+def test_a_locked_file(pack, flag):
     path = pack(("a.jpg", b"content"))
     data = bytearray(path.read_bytes())
-    data[6] |= 1
-    data[data.index(b"PK\x01\x02") + 8] |= 1
+    for at in (6, data.index(b"PK\x01\x02") + 8):
+        struct.pack_into("<H", data, at, flag)
     path.write_bytes(data)
     assert "password" in str(read_only(path))
 

@@ -129,3 +129,14 @@ def test_sets_are_balanced(players):
 def test_too_few_or_too_many_parts(players):
     with pytest.raises(ValueError, match="1 to 16 parts"):
         choose_sets(players)
+
+
+def test_tiny_probabilities_are_explained_exactly_where_the_effects_add_up():
+    effects = np.array([3.0, -2.0, 1.0, 0.5, -1.0, 2.0])
+
+    def ask(sets):
+        return 1 / (1 + np.exp(12 - sets @ effects))
+
+    base, contributions = fit_shapley_values(ask(choose_sets(6)), 6)
+    assert base == pytest.approx(1 / (1 + np.exp(12)))
+    assert contributions == pytest.approx(average_changes(ask(list_sets(6))), rel=1e-6)

@@ -55,6 +55,10 @@ def test_encodings_delimiters_and_line_ends(file, content):
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\1" * 300, "This is an old Excel file"),
         (b"%PDF-1.7\n", "This is a PDF"),
         (b"\x1f\x8b\x08", "This is a gzip archive"),
+        (b"PAR1\x15\4", "This is a Parquet file"),
+        (b"SQLite format 3\0\x10", "This is an SQLite database"),
+        (b"\x89PNG\r\n", "This is a picture"),
+        (b"\xff\xd8\xff\xe0", "This is a picture"),
         ("\n<!DOCTYPE html>\n<html><table><tr><td>a</td></tr></table></html>", "This is an HTML or XML file"),
         ("<html><table><tr><td>a</td></tr></table></html>", "This is an HTML or XML file"),
         ('[{"a": 1, "b": 2}]', "This is JSON"),
@@ -444,6 +448,12 @@ UNSEEN = [
     "\0",
     "\u115f",
     "\ufe0f",
+    "\u2028",
+    "\u2029",
+    "\u1160",
+    "\u2800",
+    "\u3164",
+    "\uffa0",
 ]
 
 
@@ -522,3 +532,15 @@ def test_a_written_cell_is_read_as_it_was(tmp_path, cell):
 def test_names_in_messages_have_no_markup(file):
     with pytest.raises(BadInput, match="‹img src=x›"):
         read_csv(file("<img src=x>,<img src=x>,a\n1,2,3\n"), ["a"])
+
+
+def test_curly_quotes_beside_a_damaged_byte_are_not_taken_for_western_letters(file):
+    text = "a\nIt\u2019s good\nIt\u2019s bad\nIt\u2019s caf".encode() + b"\xe9\n"
+    with pytest.raises(BadInput, match="Line 4 is not in the encoding UTF-8"):
+        read_csv(file(text), ["a"])
+
+
+@pytest.mark.parametrize("blank", ["\u2060", "\xa0", "\x0b", "\x0c", "\u200b"])
+def test_a_row_of_blank_signs_is_empty(file, blank):
+    assert [row.cells for row in read_csv(file(f"a,b\n{blank},{blank}\n1,2\n"), ["a"])] == [{"a": "1", "b": "2"}]
+    assert [row.cells for row in read_lines(file(f"{blank}\none\n"), "text")] == [{"text": "one"}]

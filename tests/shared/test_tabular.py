@@ -37,8 +37,12 @@ def test_answers_follow_common_sense(salary, person):
 
 
 @pytest.mark.parametrize(
-    "missing", ["?", None, math.nan, "", " ? ", np.float32("nan"), "NA", "n/a", "#N/A", "NaN", "nan", "null", "None"]
-)
+    "missing",
+    [
+        "?", None, math.nan, "", " ? ", np.float32("nan"), "NA", "n/a", "#N/A", "NaN", "nan", "null", "None", "<NA>",
+        "#VALUE!", "#REF!", "#NUM!", "#NAME?", "#NULL!", "#BEZUG!", "#ZAHL!",
+    ],
+)  # fmt: skip
 def test_missing_values(salary, person, missing):
     nothing = dict.fromkeys(person, missing)
     assert 0 < salary.predict(nothing).probabilities[">=50k"] < 1
@@ -67,6 +71,9 @@ def test_a_loose_name_that_fits_two_categories_is_none():
     assert codes["A B"] == 2
     assert codes["c-d"] == 3
     assert codes["none"] == 4
+    values = ("?", "A B", "A_B")
+    with pytest.raises(BadInput, match=r"^x must be one of A B, A_B, or \? where it is unknown; not 'a-b'\.$"):
+        read_category("x", "a-b", index_categories(values), values)
 
 
 @pytest.mark.parametrize("value", [5, 5.0, np.float32(5), np.int64(5), "5", "5.0", " 5.00 ", Decimal("5.0")])

@@ -51,6 +51,8 @@ def test_a_long_row_of_digits_is_read_once(text):
         ("2,174", " Write 2174 if the comma separates thousands, or 2.174 if it is a decimal comma."),
         ("$2,174", " Write 2174 if the comma separates thousands, or 2.174 if it is a decimal comma."),
         ("$2174", " Write it without a sign of currency: 2174."),
+        ("\xa32174", " Write it without a sign of currency: 2174."),
+        ("2174\xa0\xa5", " Write it without a sign of currency: 2174."),
         ("2174,50 \u20ac", " Write it without a sign of currency: 2174.5."),
         ("many", ""),
         ("$", ""),
@@ -84,3 +86,14 @@ def test_names_are_compared_without_case_and_width():
 def test_the_accents_of_a_long_name_take_no_time():
     """To put a million accents in order, Python needs a quarter of an hour."""
     assert normalise_name("text" + "\u0301\u0316" * 500_000) == normalise_name("text" + "\u0301\u0316" * 498)
+
+
+@pytest.mark.parametrize(
+    "sign",
+    [
+        "\u034f", "\u061c", "\u115f", "\u1160", "\u17b4", "\u180e", "\u3164", "\uffa0", "\ufff9", "\U0001bca0",
+        "\U0001d173", "\U000e0001", "\U000e0041", "\U000e0100",
+    ],
+)  # fmt: skip
+def test_no_word_hides_an_invisible_sign(sign):
+    assert strip_invisible(f"hat{sign}ed") == "hated"

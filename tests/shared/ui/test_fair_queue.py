@@ -300,6 +300,8 @@ def test_a_full_page_leaves_the_others_open(app, monkeypatch):
     status, retry, sentence = next(post_many(app, "slow", 1, forwarded="10.0.0.9"))
     assert (status, retry) == (503, "5")
     assert sentence.startswith("The queue is full")
+    app.post("slow", forwarded="10.0.0.8")
+    assert next(post_many(app, "slow", 1, forwarded="10.0.0.7")) != 200  # however many addresses there are
     assert app.call("quick") == 'complete\ndata: ["x"]'
 
 

@@ -515,3 +515,49 @@ def test_a_full_disk_is_reported(url, monkeypatch):
     monkeypatch.setattr("gradio.route_utils.NamedTemporaryFile", full)
     status, _, content = ask(url, "POST", "/gradio_api/upload", make_form(b"hello"), FORM)
     assert (status, json.loads(content)["detail"]) == (507, "The server's disk is full; try again later.")
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (OSError(errno.ENOSPC, "full"), http_guard.DISK_FULL), (OSError(errno.EDQUOT, "quota"), http_guard.DISK_FULL),
+        (OSError(errno.EROFS, "read-only"), http_guard.DISK_FAILS),
+        (OSError(errno.EIO, "broken"), http_guard.DISK_FAILS),
+        (PermissionError(errno.EACCES, "not ours"), http_guard.DISK_FAILS),
+        (PermissionError(errno.EPERM, "not ours"), http_guard.DISK_FAILS),
+        (FileNotFoundError(errno.ENOENT, "gone"), ""), (ValueError("no"), ""),
+    ],
+)  # fmt: skip
+def test_an_error_of_the_disk_is_called_so(error, sentence):
+    assert http_guard.describe_disk_error(error) == sentence
+
+
+def test_of_a_refused_request_a_limited_part_is_read(monkeypatch):
+    monkeypatch.setattr(http_body, "DISCARDED_BYTES", 1_000)
+    sent = []
+
+    async def receive():
+        sent.append(100)
+        return {"type": "http.request", "body": bytes(100), "more_body": len(sent) < 50}
+
+    asyncio.run(BoundedReceive("/gradio_api/upload", receive).discard())
+    assert len(sent) == 10
+
+
+def test_no_cache_keeps_the_tools_of_an_agent_for_other_callers():
+    headers = [(b"Cache-Control", b"max-age=60"), (b"content-type", b"application/json")]
+    kept = http_guard.guard_headers(headers, "/gradio_api/mcp/schema", set())
+    assert kept == [(b"content-type", b"application/json"), (b"cache-control", b"private, no-cache")]
+
+
+@pytest.mark.parametrize(
+    ("now", "most", "then"), [(1_024, 4_096, 4_096), (1_024, -1, 65_536), (1_024, 10**6, 65_536), (10**5, 10**6, 10**5)]
+)
+def test_as_many_files_may_be_open_as_the_system_allows(monkeypatch, now, most, then):
+    resource = pytest.importorskip("resource")
+    most = resource.RLIM_INFINITY if most < 0 else most
+    found = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (now, most))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: found.append(limits))
+    http_guard.raise_file_limit()
+    assert found == [(then, most)]

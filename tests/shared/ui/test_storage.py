@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import gradio as gr
 import pytest
 from PIL import Image
+from starlette.exceptions import HTTPException
 
 from shared.ui import Photo, http_body, storage
 from shared.ui.files import keep_picture
@@ -278,3 +279,39 @@ def test_a_file_counts_for_who_wrote_it_last_and_not_for_ever(folder, monkeypatc
     counted.measure()
     assert not counted.used
     assert counted.measured == 100_000
+
+
+def write_upload(folder, letter, size):
+    path = folder / (letter * 64) / "a.bin"
+    path.parent.mkdir()
+    path.write_bytes(bytes(size))
+
+
+def test_the_folder_is_measured_seldom(folder, monkeypatch):
+    """Else each upload, also one that is refused, would list all files."""
+    counted = Storage()
+    for fresh, share in ((1_000.0, 1e9), (0.0, 1e-12)):
+        monkeypatch.setattr(storage, "FRESH_SECONDS", fresh)
+        monkeypatch.setattr(storage, "MEASURING_SHARE", share)
+        counted.measure_at = 0.0
+        counted.measure()
+        before = counted.measured
+        write_upload(folder, f"{share:g}"[-1], 100_000)
+        counted.measure()
+        assert counted.measured == before
+        counted.measure_at = 0.0
+        counted.measure()
+        assert counted.measured == before + 100_000
+
+
+def test_what_is_arriving_counts_for_all_clients_and_once(folder, monkeypatch):
+    set_limits(monkeypatch, all_file_bytes=1_000_000)
+    counted = Storage()
+    counted.arrive("first", 600_000)
+    with pytest.raises(HTTPException) as refused:
+        counted.arrive("second", 500_000)
+    assert refused.value.status_code == 507
+    write_upload(folder, "c", 600_000)  # where it arrives
+    counted.measure()
+    assert counted.measured == 0
+    counted.arrive("second", 300_000)
