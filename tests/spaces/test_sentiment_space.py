@@ -184,6 +184,20 @@ def test_markup_in_a_review_is_shown_as_text(page, url):
 
 
 @pytest.mark.browser
+@at_one_width
+def test_a_text_from_right_to_left_is_shown_so(page, url):
+    page.goto(url)
+    box = page.get_by_label("Your text")
+    box.fill("\u0641\u064a\u0644\u0645 \u062c\u064a\u062f \u062c\u062f\u0627.")
+    assert box.evaluate("box => getComputedStyle(box).unicodeBidi") == "plaintext"
+    page.get_by_text("to see them in colour").wait_for()
+    page.get_by_role("button", name="Which words decided it?").click()
+    page.get_by_text("The coloured words moved").wait_for()
+    first, second = (page.locator(".token").nth(number).bounding_box() for number in (0, 1))
+    assert first["x"] > second["x"] + second["width"] / 2
+
+
+@pytest.mark.browser
 def test_an_example_is_classified_and_explained(page, url):
     page.goto(url)
     page.get_by_text(re.compile("^Beautiful pictures")).click()
