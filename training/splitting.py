@@ -13,8 +13,9 @@ from training.sentences import list_names
 TRAIN, VALID, TEST = "train", "valid", "test"
 PARTS = (TRAIN, VALID, TEST)
 PART_NAMES = {
-    "train": TRAIN, "training": TRAIN, "valid": VALID, "val": VALID, "validation": VALID, "dev": VALID, "test": TEST,
-    "testing": TEST,
+    "train": TRAIN, "training": TRAIN, "train_set": TRAIN, "training_set": TRAIN, "valid": VALID, "val": VALID,
+    "validation": VALID, "dev": VALID, "val_set": VALID, "validation_set": VALID, "test": TEST, "testing": TEST,
+    "test_set": TEST, "testing_set": TEST,
 }  # fmt: skip
 
 

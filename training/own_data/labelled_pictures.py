@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from training.data import DataError, TestSet
 from training.memory import check_memory
+from training.own_data.folders import describe_others
 from training.own_data.labels import count_labels, describe_alike, describe_combinations, index_labels
+from training.own_data.near_copies import find_near_copies
 from training.own_data.options import PATTERN, DataOptions
-from training.own_data.picture_files import Checked, check_pictures, describe_others, find_pictures
+from training.own_data.picture_files import Checked, check_pictures, find_pictures
 from training.own_data.picture_labels import Labelled, find_groups, label_by_csv, label_by_folder, label_by_pattern
 from training.own_data.problems import Problems
 from training.sentences import list_names
@@ -76,7 +78,23 @@ def read_own_pictures(data: Path, own: DataOptions, shares: Mapping[str, float],
     print(f"{len(found):,} pictures with {len(labels)} labels: {count_labels(labels, np.bincount(y).tolist())}.")
     for line in describe_alike(labels):
         print(line)
-    return divide_parts(found, labels, y, own, shares, seed)
+    divided = divide_parts(found, labels, y, own, shares, seed)
+    warn_of_near_copies(divided, checked, folder)
+    return divided
+
+
+def warn_of_near_copies(divided: OwnPictures, checked: Mapping[Path, Checked], folder: Path) -> None:
+    """Print a line if test pictures are nearly those of the other parts, which makes the figures too good."""
+    files = {file.path: (path.relative_to(folder).as_posix(), file.small) for path, file in checked.items()}
+    test = [files[path] for path in divided.parts[TEST].paths]
+    others = [files[path] for part in (TRAIN, VALID) for path in divided.parts[part].paths]
+    pairs = find_near_copies([small for _, small in test], [small for _, small in others])
+    if pairs:
+        first, second = test[pairs[0][0]][0], others[pairs[0][1]][0]
+        print(
+            f"Warning: {len(pairs):,} test pictures are nearly the same as others, such as {first} and {second}, so "
+            "the figures may be too good. Delete copies, or keep them in one part with --group."
+        )
 
 
 def label_pictures(data: Path, own: DataOptions) -> tuple[list[Labelled], list[str], Problems]:
@@ -109,7 +127,7 @@ def label_pictures(data: Path, own: DataOptions) -> tuple[list[Labelled], list[s
         names = {item.path: item.path.relative_to(folder).as_posix() for item in found}
         groups = find_groups(names, own.group, problems)
         found = [replace(item, group=groups[item.path]) for item in found if item.path in groups]
-    return found, [*lines, *describe_others(others)], problems
+    return found, [*lines, *describe_others(others, "pictures")], problems
 
 
 def choose_source(table: Path | None, own: DataOptions) -> str:

@@ -36,7 +36,7 @@ def index_labels(
     """
     labels = tuple(sorted(set(found)))
     if not labels:
-        raise DataError(f"{data} has no {items} that can be read; add some.")
+        raise DataError(f"No {items} of {data} are left that can be read and have a label; add some.")
     if len(labels) < 2:
         raise DataError(f"All {items} of {data} have the label {labels[0]}; at least two labels are needed.")
     codes = {label: index for index, label in enumerate(labels)}

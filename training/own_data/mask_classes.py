@@ -15,7 +15,7 @@ from training.sentences import list_names
 
 LISTS = (
     "codes.txt", "classes.txt", "classes.csv", "class_dict.csv", "label_colors.txt", "labels.txt", "labelmap.txt",
-    "class_names.txt",
+    "class_names.txt", "_classes.csv",
 )  # fmt: skip
 MAX_FOUND = 64  # classes: more are the shades of a photograph or of smooth edges, unless a list names them
 IGNORE, BACKGROUND = "__ignore__", "background"  # LabelMe's name of index -1, stored as 255; and of 0, "_background_"
@@ -24,7 +24,12 @@ NAME_FIRST = re.compile(
     rf"(?P<name>.*?[^\s,;:])[\s,;:]+(?P<colour>#[0-9a-fA-F]{{6}}|{COLOUR.pattern.split('|')[1]})(?:[\s,;]*|:.*)"
 )
 COLOUR_FIRST = re.compile(rf"(?P<colour>#[0-9a-fA-F]{{6}}|{COLOUR.pattern.split('|')[1]})[\s,;]+(?P<name>\S.*)")
-HEADER = re.compile(r"(# )?(name|class|label)[\s,;:]+(r|red|colou?r|color_rgb|hex)\b.*", re.IGNORECASE)
+INDEX_NAME, NAME = r"(id|index|value|pixel value|class_id|class id|label_id)", r"(name|class|label|class_name|category)"
+HEADER = re.compile(rf"(# )?({INDEX_NAME}[\s,;:]+)?{NAME}[\s,;:]+(r|red|colou?r|color_rgb|hex)\b.*", re.IGNORECASE)
+HEADER_OF_NAMES = re.compile(rf"(# )?({INDEX_NAME}\s*[,;:\t]\s*{NAME}|{NAME}\s*[,;:\t]\s*{INDEX_NAME})", re.IGNORECASE)
+NAME_ALONE = ("name", "names", "class", "classes", "label", "labels")  # headers of a CSV
+NUMBER_FIRST = re.compile(r"(?P<index>\d+)\s*(?:[,;:=\t.]|\s)\s*(?P<name>\S.*)")
+NUMBER_LAST = re.compile(r"(?P<name>\S.*?)\s*[,;:=\t]\s*(?P<index>\d+)")
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,9 @@ def read_classes(path: Path) -> Classes:
 
     A line such as "name:r,g,b:parts:actions", as CVAT writes it, is read, too.
 
-    Without colours, the first line is the class with index 0, or with -1 if it is LabelMe's __ignore__, which is left
-    out. Several colours may have the same name: they become one class.
+    Without colours, the lines may begin with an index, as in "0 background"; else the first line is the class with
+    index 0, or with -1 if it is LabelMe's __ignore__, which is left out. Several colours may have the same name: they
+    become one class.
 
     Raises:
         DataError: the file has fewer than two classes or too many, duplicates, or colours in some lines only.
@@ -56,22 +62,44 @@ def read_classes(path: Path) -> Classes:
         del lines[0]
     pairs = [pair for line in lines if (pair := split_line(line))]
     if not pairs:
-        if lines[:1] == [IGNORE]:
-            del lines[0]
-        lines = [BACKGROUND if line == f"_{BACKGROUND}_" else line for line in lines]
-        if not 2 <= len(set(lines)) == len(lines) <= IGNORED:
-            raise DataError(f"{path} must list 2 to {IGNORED} different classes, one per line.")
-        return Classes(tuple(lines), {index: index for index in range(len(lines))}, in_colour=False)
+        return read_names(path, lines)
     if len(pairs) < len(lines):
         bad = next(line for line in lines if not split_line(line))
         raise DataError(
             f"{path} has colours, but none from 0 to 255 in the line {bad!r}; write a name, red, green, blue."
         )
+    numbered = [NUMBER_FIRST.fullmatch(name) for name, _ in pairs]
+    if all(numbered):  # 0,background,0,0,0
+        pairs = [(match["name"], colour) for match, (_, colour) in zip(numbered, pairs, strict=True) if match]
     names = tuple(dict.fromkeys(name for name, _ in pairs))
     codes = {colour: names.index(name) for name, colour in pairs}
     if len(codes) < len(pairs) or not 2 <= len(names) <= IGNORED:
         raise DataError(f"{path} must list 2 to {IGNORED} classes, each with a colour of its own.")
     return Classes(names, codes, in_colour=True)
+
+
+def read_names(path: Path, lines: list[str]) -> Classes:
+    """Return the classes in the lines of a list without colours: names, or indices and names, such as "0 background".
+
+    Raises:
+        DataError: there are fewer than two classes or too many, or duplicates.
+    """
+    first = lines[0] if lines else ""
+    is_header = HEADER_OF_NAMES.fullmatch(first) or (path.suffix.lower() == ".csv" and first.casefold() in NAME_ALONE)
+    if is_header or first == IGNORE:
+        lines = lines[1:]
+    indices = list(range(len(lines)))
+    for pattern in (NUMBER_FIRST, NUMBER_LAST):
+        matches = [match for line in lines if (match := pattern.fullmatch(line))]
+        found = sorted((int(match["index"]), match["name"]) for match in matches)
+        if len(matches) == len(lines) and found and found[0][0] <= 1:  # not 2 wheels, 4 wheels
+            indices, lines = [index for index, _ in found], [name for _, name in found]
+            break
+    names = tuple(BACKGROUND if name == f"_{BACKGROUND}_" else name for name in lines)
+    is_unique = len(set(names)) == len(names) == len(set(indices))
+    if not 2 <= len(names) <= IGNORED or not is_unique or max(indices) >= IGNORED:
+        raise DataError(f"{path} must list 2 to {IGNORED} different classes, one per line.")
+    return Classes(names, {index: code for code, index in enumerate(indices)}, in_colour=False)
 
 
 def split_line(line: str) -> tuple[str, int] | None:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from shared.limits import LIMITS
-from training.data import DataError, is_clutter
+from training.data import DataError
 from training.memory import check_memory
 from training.networks.image_segmentation import IGNORED
+from training.own_data.folders import list_files
 from training.own_data.mask_classes import (
     LISTS,
     Classes,
@@ -116,8 +117,8 @@ def read_own_masks(folder: Path, own: DataOptions, shares: Mapping[str, float], 
     classes = listed or find_classes(values, in_colour, void, folder)
     if listed and in_colour and not listed.in_colour:
         raise DataError(
-            f"The masks in {folder} have colours, but its list of classes has none; write a name, red, green, "
-            "blue in each line, or a name and a colour such as #804080."
+            f"The masks in {folder} have colours, or palettes that differ, but its list of classes has none; write a "
+            "name, red, green, blue in each line, or a name and a colour such as #804080."
         )
     classes = match_black_and_white(classes, values, void)
     pairs, lines = drop_copies(find_present(fitting, classes, void, problems))
@@ -193,14 +194,17 @@ def match_masks(root: Path, part: str | None, problems: Problems) -> list[Pair]:
         raise DataError(f"There are no pictures in {images}.")
     parts = {} if part else find_inner_parts(images, paths)
     by_name: dict[str, list[Path]] = {}
-    for path in sorted(masks.rglob("*")):
-        inside = path.relative_to(masks)
-        if path.is_file() and not is_clutter(inside) and path.suffix.lower() in (*MASK_SUFFIXES, ".jpg", ".jpeg"):
-            by_name.setdefault(inside.with_suffix("").as_posix().casefold(), []).append(path)
-    pairs, used = [], set[Path]()
-    for path in paths:
-        name = path.relative_to(images).with_suffix("").as_posix()
-        matches = next((by_name[key] for ending in ENDINGS if (key := name.casefold() + ending) in by_name), [])
+    for path in list_files(masks):
+        if path.suffix.lower() in (*MASK_SUFFIXES, ".jpg", ".jpeg"):
+            by_name.setdefault(path.relative_to(masks).with_suffix("").as_posix().casefold(), []).append(path)
+    stems = {path: path.relative_to(images).with_suffix("").as_posix() for path in paths}
+    listed = {} if part or parts else read_lists(root, stems.values())
+    others = {stem.casefold() for stem in stems.values()}
+    pairs, used, matched = [], set[Path](), False
+    for path, name in stems.items():
+        keys = [key for key in name_masks(name.casefold(), path.suffix.casefold()) if key in by_name]
+        matches = next((by_name[key] for key in keys if key == name.casefold() or key not in others), [])
+        matched |= bool(matches)
         if not matches:
             problems.add(path, f"It has no mask {masks.name}/{name}.png.")
         elif len(matches) > 1:
@@ -210,12 +214,56 @@ def match_masks(root: Path, part: str | None, problems: Problems) -> list[Pair]:
         else:
             used.add(matches[0])
             first, _, rest = name.partition("/")
-            shown, given = (rest, parts[first]) if parts else (name, part)
+            shown, given = (rest, parts[first]) if parts else (name, part or listed.get(name))
             pairs.append(Pair(shown, path, matches[0], (0, 0), "", part=given))
+    if not matched:
+        raise refuse_names(images, masks, paths[0])
     spare = [path for paths_ in by_name.values() for path in paths_ if path not in used]
     if spare and len(paths) == len(pairs):
         print(f"Not used, since they have no picture: {len(spare):,} masks, such as {spare[0].name}.")
     return pairs
+
+
+def read_lists(root: Path, names: Iterable[str]) -> dict[str, str]:
+    """Return the parts that lists such as valid.txt, or ImageSets/Segmentation/val.txt of Pascal VOC, give pictures.
+
+    Args:
+        root: the folder with images/ and masks/.
+        names: the paths of the pictures within images/, without suffix.
+    """
+    by_stem = {name.rpartition("/")[2].casefold(): name for name in names}
+    found: dict[str, str] = {}
+    for path in (*sorted(root.glob("*.txt")), *sorted(root.glob("ImageSets/*/*.txt"))):
+        part = PART_NAMES.get(path.stem.casefold())
+        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines() if part else []
+        stems = [Path(words[0]).stem.casefold() for line in lines if (words := line.split())]
+        if part and (there := [by_stem[stem] for stem in stems if stem in by_stem]):
+            found |= dict.fromkeys(there, part)
+            print(f"{path.relative_to(root).as_posix()} lists {len(there):,} pictures of the {part} part.")
+    return found
+
+
+def name_masks(stem: str, suffix: str) -> list[str]:
+    """Return the names, without suffix, that the mask of a picture may have, the most usual first."""
+    folder, _, name = stem.rpartition("/")
+    before = f"{folder}/" * bool(folder)
+    return [stem + ending for ending in ENDINGS] + [stem + suffix, f"{stem}{suffix}.mask", f"{before}mask_{name}"]
+
+
+def refuse_names(images: Path, masks: Path, picture: Path) -> DataError:
+    """Return the error about pictures of which none has a mask, with what there is instead."""
+    there = list_files(masks)
+    name = picture.relative_to(images).with_suffix("").as_posix()
+    if any(path.suffix.lower() in (".json", ".xml") for path in there):
+        return DataError(
+            f"None of the pictures in {images} has a mask; outlines in {there[0].name} cannot be read, so export the "
+            f"masks as PNG, such as {masks.name}/{name}.png."
+        )
+    found = f"has {there[0].relative_to(masks).as_posix()}" if there else "is empty"
+    return DataError(
+        f"None of the pictures in {images} has a mask: {masks} {found}, but the mask of {picture.name} must be called "
+        f"{name}.png or {name}_mask.png."
+    )
 
 
 def find_inner_parts(images: Path, paths: Sequence[Path]) -> dict[str, str]:
@@ -286,7 +334,8 @@ def check_masks(
 ) -> tuple[list[tuple[Pair, NDArray[np.int64]]], Counter[int], bool]:
     """Return fitting pairs with their masks' values, the number of masks with each value, and if they are colours.
 
-    Without a list of colours, the values are colours if any mask has some; then all masks are read so.
+    Without a list of colours, the values are colours if any mask has some, or if the palettes of two masks give an
+    index different colours; then all masks are read so.
     """
 
     def check(pair: Pair, in_colour: bool) -> tuple[NDArray[np.int64], tuple[int, int], bool] | DataError:
@@ -303,6 +352,7 @@ def check_masks(
             not isinstance(result, DataError) and result[2] and result[1] == checked[pair.picture].size
             for pair, result in zip(readable, results, strict=True)
         )
+        has_colours = has_colours or not (in_colour or have_one_palette([pair.mask for pair in readable]))
         if has_colours and not in_colour:
             results = list(pool.map(partial(check, in_colour=True), readable))
     fitting, counts = [], Counter[int]()
@@ -322,6 +372,23 @@ def check_masks(
         fitting.append((replace(pair, picture=picture.path, size=size, digest=picture.digest), values))
         counts.update(values.tolist())
     return fitting, counts, has_colours
+
+
+def have_one_palette(masks: Sequence[Path]) -> bool:
+    """Return False if the palettes of two masks give an index that both use different colours."""
+    seen: dict[int, tuple[int, ...]] = {}
+    for path in masks:
+        try:
+            with Image.open(path) as image:
+                palette = image.getpalette("RGB") if image.mode == "P" else None
+                used = np.unique(np.asarray(image)).tolist() if palette else []
+        except (OSError, ValueError, SyntaxError):  # a problem that read_mask has named
+            continue
+        for index in used:
+            colour = tuple((palette or [])[3 * index : 3 * index + 3])
+            if seen.setdefault(index, colour) != colour:
+                return False
+    return True
 
 
 def find_present(

@@ -8,19 +8,23 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from shared.config import sha256
 from shared.errors import BadInput
 from shared.images import load_image
-from training.data import is_clutter
+from training.own_data.folders import list_files, name_kind
+from training.own_data.near_copies import shrink
 from training.own_data.problems import Problems
 from training.pictures.files import SUFFIXES
 from training.progress import show_progress
-from training.sentences import list_names
 
 HEIC = (".heic", ".heif", ".hif")
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 # Pictures, too, but they cannot be read here: each is named.
 UNREADABLE = (
     ".svg", ".jp2", ".jxl", ".psd", ".xcf", ".ico", ".ppm", ".pgm", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw",
@@ -34,33 +38,24 @@ CHECKED_SIDE = 32  # pixels: a JPEG is decoded at an eighth of its size to check
 class Checked:
     """A picture that can be read: the file to decode, and the SHA-256 and the upright (width, height) of the original.
 
-    A HEIC is decoded from a smaller copy.
+    A HEIC is decoded from a smaller copy. `small` is a copy for find_near_copies.
     """
 
     path: Path
     digest: str
     size: tuple[int, int]
+    small: NDArray[np.uint8] = field(repr=False, compare=False, default_factory=lambda: np.zeros((0, 0, 3), np.uint8))
 
 
 def find_pictures(folder: Path) -> tuple[list[Path], Counter[str]]:
     """Return the picture files in a folder tree, also those that cannot be read here, and the other files' suffixes."""
     pictures, others = [], Counter[str]()
-    for path in sorted(folder.rglob("*")):
-        if is_clutter(path.relative_to(folder)) or path.is_dir():
-            continue
+    for path in list_files(folder):
         if path.suffix.lower() in (*SUFFIXES, *HEIC, *UNREADABLE):
             pictures.append(path)
         else:
-            others[path.suffix.lower() or path.name] += 1
+            others[name_kind(path)] += 1
     return pictures, others
-
-
-def describe_others(others: Counter[str]) -> list[str]:
-    """Return a line on the files that are not pictures; none if there are none."""
-    if not others:
-        return []
-    listed = list_names(f"{count:,} {kind}" for kind, count in others.most_common())
-    return [f"Not used, since they are not pictures: {listed}."]
 
 
 def check_pictures(paths: Sequence[Path], problems: Problems, threads: int = 4) -> dict[Path, Checked]:
@@ -68,9 +63,9 @@ def check_pictures(paths: Sequence[Path], problems: Problems, threads: int = 4) 
 
     def check(path: Path) -> Checked | BadInput:
         try:
-            readable, size = convert_heic(path) if path.suffix.lower() in HEIC else (path, None)
-            copied = load_image(readable, CHECKED_SIDE).size
-            return Checked(readable, sha256(path), size or copied)
+            readable, size = convert_heic(path) if is_heic(path) else (path, None)
+            picture = load_image(readable, CHECKED_SIDE)
+            return Checked(readable, sha256(path), size or picture.size, shrink(picture.thumbnail(CHECKED_SIDE)))
         except BadInput as error:
             return error
         except OSError as error:
@@ -85,6 +80,15 @@ def check_pictures(paths: Sequence[Path], problems: Problems, threads: int = 4) 
             else:
                 found[path] = checked
     return found
+
+
+def is_heic(path: Path) -> bool:
+    """Return True for a picture in HEIC, also if its name ends in .jpg, as phones and messengers may write it."""
+    if path.suffix.lower() in HEIC:
+        return True
+    with path.open("rb") as file:
+        start = file.read(12)
+    return start[4:8] == b"ftyp" and start[8:12] in HEIC_BRANDS
 
 
 def convert_heic(path: Path) -> tuple[Path, tuple[int, int]]:

@@ -7,16 +7,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from training.data import DataError, is_clutter
+from training.own_data.folders import check_labels, find_parts
 from training.own_data.labels import clean_label
 from training.own_data.options import PATTERN, DataOptions
 from training.own_data.problems import Problems
 from training.own_data.tables import LABELS, OwnTable, read_division, read_own_table
 from training.sentences import list_names
-from training.splitting import PART_NAMES, TEST, TRAIN, VALID, name_parts
+from training.splitting import PART_NAMES, TEST, TRAIN, VALID
 
 NAMES = (
     "name", "file", "filename", "file_name", "fname", "image", "picture", "path", "image_path", "filepath", "image_id",
-    "id",
+    "image_name", "filenames", "filepaths", "id",
 )  # fmt: skip
 CSV_NAMES = ("labels.csv", "train.csv")
 
@@ -38,9 +39,9 @@ def label_by_folder(folder: Path, paths: Sequence[Path]) -> tuple[list[Labelled]
     Raises:
         DataError: the pictures are not in folders, or in parts and labels side by side.
     """
-    parts = find_parts(folder, paths)
+    parts = find_parts(folder, paths, "pictures")
     if not parts:
-        check_lone_parts(folder, paths)
+        check_labels(folder, paths, "pictures")
     found, loose = [], []
     for path in paths:
         *folders, _ = path.relative_to(folder).parts
@@ -59,9 +60,6 @@ def label_by_folder(folder: Path, paths: Sequence[Path]) -> tuple[list[Labelled]
     used = {item.path.relative_to(folder).parts[0] for item in found}
     if len(used) == 1 and not parts:
         (label,) = used
-        inner = [sub for sub in (folder / label).iterdir() if sub.is_dir() and not is_clutter(Path(sub.name))]
-        if len(inner) > 1:
-            raise DataError(f"{folder} has only the subfolder {label}; did you mean --data {folder / label}?")
         names = {match[1]: path.name for path in paths if (match := re.search(PATTERN, path.name))}
         if len(names) > 1:
             name, file = next(iter(names.items()))
@@ -78,42 +76,6 @@ def label_by_folder(folder: Path, paths: Sequence[Path]) -> tuple[list[Labelled]
     return found, lines
 
 
-def find_parts(folder: Path, paths: Sequence[Path]) -> dict[str, str]:
-    """Return the part that each subfolder with pictures stands for, such as {"val": "valid"}; {} if they are labels.
-
-    Raises:
-        DataError: there are parts, and other folders with pictures beside them.
-    """
-    folders = sorted({inside[0] for path in paths if len(inside := path.relative_to(folder).parts) > 1})
-    parts = name_parts(folders)
-    if TRAIN not in parts.values() or (len(parts) == 1 and len(folders) > 1):
-        return {}
-    rest = [name for name in folders if name not in parts]
-    if rest:
-        raise DataError(
-            f"{folder} has parts of a data set ({list_names(parts)}) and other folders of pictures beside them "
-            f"({list_names(rest)}); move either elsewhere."
-        )
-    return parts
-
-
-def check_lone_parts(folder: Path, paths: Sequence[Path]) -> None:
-    """Check that no folder that counts as a label has the name of a part and subfolders of pictures.
-
-    Raises:
-        DataError: one has; the text says what to do.
-    """
-    inside = [path.relative_to(folder).parts for path in paths]
-    folders = sorted({parts[0] for parts in inside if len(parts) > 1})
-    lone = sorted({parts[0] for parts in inside if len(parts) > 2 and parts[0].casefold() in PART_NAMES})
-    if lone and len(folders) > 1:
-        raise DataError(
-            f"The folder {lone[0]} has subfolders of pictures, as a part of a data set has, but the folders of "
-            f"{folder} are {list_names(folders)}; call its parts train, valid and test, or give "
-            f"--data {folder / lone[0]}, or rename {lone[0]} if it is a label."
-        )
-
-
 def label_by_csv(
     folder: Path, paths: Sequence[Path], table: Path | None, own: DataOptions, problems: Problems
 ) -> tuple[list[Labelled], list[str]]:
@@ -125,13 +87,14 @@ def label_by_csv(
         DataError: there is no CSV, or it lacks a column.
     """
     names = read_own_table(table or find_csv(folder), problems)
-    name_column, label_column = find_picture_columns(names, own)
-    group_column = names.find(own.group, (), "--group") if own.group else None
     by_name = index_names(folder, paths)
+    name_column, label_column = find_picture_columns(names, own, by_name)
+    group_column = names.find(own.group, (), "--group") if own.group else None
+    listed = PART_NAMES.get(names.path.stem.casefold())  # train.csv beside train/ and test/, whose names repeat
     found, rows, missing = [], [], 0
     for number, (place, row) in enumerate(names.iterate()):
         name, label = row[name_column].replace("\\", "/"), clean_label(row[label_column])
-        matches = match_name(name, by_name)
+        matches = prefer_part(match_name(name, by_name), folder, listed)
         where = f"{names.path.name}, {place}"
         if not label:
             problems.add(where, "The row has no label.")
@@ -148,7 +111,7 @@ def label_by_csv(
     if missing and missing == len(names.table):
         raise DataError(
             f"None of the names in the column {name_column} of {names.path} is a picture in {folder}; the first is "
-            f"{names.table[name_column].iloc[0]}."
+            f"{names.table[name_column].iloc[0]}. If another column has the names, call it name."
         )
     if TRAIN not in {item.part for item in found}:  # these folders are no parts, in spite of their names
         found = [replace(item, part=None) for item in found]
@@ -178,15 +141,33 @@ def find_csv(folder: Path) -> Path:
     return (usual or tables)[0]
 
 
-def find_picture_columns(table: OwnTable, own: DataOptions) -> tuple[str, str]:
-    """Return the columns of names and labels: those with usual names, else the first and the second of two."""
+def find_picture_columns(
+    table: OwnTable, own: DataOptions, by_name: Mapping[str, Sequence[tuple[Path, tuple[str, ...]]]]
+) -> tuple[str, str]:
+    """Return the columns of names and labels: those with usual names, else the first and the second of two.
+
+    Of several columns with usual names, it is the first whose first cell is a picture, of those in `by_name`.
+
+    Raises:
+        DataError: a column is lacking, or the first line does not name the columns.
+    """
+    files = [column for column in table.columns if Path(column).suffix and match_name(column, by_name)]
+    if files:
+        raise DataError(
+            f"The first line of {table.path} names the picture {files[0]}; write the names of the columns above it, "
+            "such as name,label."
+        )
     try:
         label = table.find(own.label_column, LABELS, "--label-column")
-        return table.find(None, [name for name in NAMES if name != label.casefold()], ""), label
+        usual = [name for name in NAMES if name != label.casefold()]
+        name = table.find(None, usual, "")
     except DataError:
         if own.label_column or len(table.columns) != 2:
             raise
         return table.columns[0], table.columns[1]
+    named = [column for column in table.columns if column.strip().casefold() in usual]
+    matching = [column for column in named if match_name(str(table.table[column].iloc[0]).replace("\\", "/"), by_name)]
+    return name if name in matching else next(iter(matching), name), label
 
 
 def index_names(folder: Path, paths: Sequence[Path]) -> dict[str, list[tuple[Path, tuple[str, ...]]]]:
@@ -222,6 +203,12 @@ def match_name(name: str, by_name: Mapping[str, Sequence[tuple[Path, tuple[str, 
     return [path for rank, path in ranked if rank == best]
 
 
+def prefer_part(paths: list[Path], folder: Path, part: str | None) -> list[Path]:
+    """Return those of several pictures of one name that are in the folder of a part, if there are any."""
+    of_part = [path for path in paths if part and find_part(path.relative_to(folder)) == part]
+    return of_part if len(paths) > 1 and of_part else paths
+
+
 def fold(name: str) -> str:
     """Return a name in lower case and with composed letters: a Mac writes ü as two characters."""
     return unicodedata.normalize("NFC", name.casefold())
@@ -243,7 +230,7 @@ def label_by_pattern(
     expression = compile_pattern(pattern, "--pattern")
     if not expression.groups:
         raise DataError(f"--pattern {pattern} needs a group in parentheses, which is the label, such as ^(.*)_.")
-    parts, found = find_parts(folder, paths), []
+    parts, found = find_parts(folder, paths, "pictures"), []
     for path in paths:
         match = expression.search(path.name)
         if not match or not match[1]:

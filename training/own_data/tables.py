@@ -21,9 +21,10 @@ from shared.tables import read_csv
 from shared.tables.writing import read_escaped
 from training.data import DataError
 from training.own_data.columns import find_column
+from training.own_data.folders import has_texts
 from training.own_data.labels import clean_label
 from training.own_data.problems import Problems
-from training.splitting import PART_NAMES, TEST, TRAIN
+from training.splitting import PART_NAMES, TEST, TRAIN, VALID
 
 MAX_ROWS = 20_000_000
 MAX_BYTES = 4_000_000_000
@@ -32,6 +33,7 @@ TABLES = (".csv", ".tsv", ".parquet", ".csv.xz", ".csv.gz")
 BLOCK = 1_000_000  # bytes
 OPENERS: dict[str, Callable[[Path], BufferedIOBase]] = {".gz": gzip.GzipFile, ".xz": lzma.LZMAFile}
 IS_VALID = "is_valid"
+DIVISIONS = ("split", "set", "subset", "partition", "part", "dataset", "data set", "data_set", "phase", "usage")
 IS_VALID_PARTS = {"true": TEST, "1": TEST, "false": TRAIN, "0": TRAIN}
 LABELS = (
     "label", "labels", "class", "category", "target", "sentiment", "class_name", "intent", "topic", "tag", "y",
@@ -96,9 +98,11 @@ class _Texts:
 def read_division(
     table: pd.DataFrame, other: str = "", kept: Collection[str | None] = ()
 ) -> tuple[str | None, list[str] | None, list[str]]:
-    """Return fast.ai's column is_valid, if there is one, the part that it gives each row, and a line on it.
+    """Return the column that divides the rows, if there is one, the part that it gives each row, and a line on it.
 
-    Its true rows are the test. The parts are None if it has something else than true and false, or `other` is given.
+    It is fast.ai's is_valid, whose true rows are the test; or one such as split with names of parts. If those are of
+    two parts, the second is the test, also if it is called valid. The parts are None if is_valid has something else
+    than true and false, or `other` is given.
 
     Args:
         table: columns of texts, as categories.
@@ -106,14 +110,28 @@ def read_division(
         kept: columns that have another use, in any case.
     """
     used = {name.strip().casefold() for name in kept if name}
-    name = next((name for name in table if name.casefold() == IS_VALID), None)
-    if name is None or IS_VALID in used:
-        return None, None, []
-    parts = table[name].astype(object).map(lambda cell: IS_VALID_PARTS.get(cell.casefold(), "")).tolist()
-    if other or set(parts) != {TRAIN, TEST}:
+    names = {name.casefold(): name for name in table if name.casefold() not in used}
+    if name := names.get(IS_VALID):
+        parts = table[name].astype(object).map(lambda cell: IS_VALID_PARTS.get(cell.casefold(), "")).tolist()
+        is_clear, test = set(parts) == {TRAIN, TEST}, "true"
+    else:
+        name = next((names[usual] for usual in DIVISIONS if usual in names and names_parts(table[names[usual]])), None)
+        if name is None:
+            return None, None, []
+        parts = table[name].astype(object).map(lambda cell: PART_NAMES[cell.casefold()]).tolist()
+        is_clear, test = True, "test"
+        if TEST not in parts:
+            parts, test = [TEST if part == VALID else part for part in parts], "valid"
+    if other or not is_clear:
         why = other or "it must have both true and false, and nothing else"
         return name, None, [f"The column {name} is not used for the split and is no input: {why}."]
-    return name, parts, [f"The column {name} divides the rows, true is the test; delete it for a random split."]
+    return name, parts, [f"The column {name} divides the rows, {test} is the test; delete it for a random split."]
+
+
+def names_parts(cells: pd.Series) -> bool:
+    """Return True if cells name the training part and another one, and nothing else."""
+    parts = {PART_NAMES.get(cell.casefold()) for cell in cells.unique()}
+    return None not in parts and TRAIN in parts and len(parts) > 1
 
 
 def find_tables(data: Path) -> dict[Path, str | None]:
@@ -129,8 +147,7 @@ def find_tables(data: Path) -> dict[Path, str | None]:
     parts: dict[Path, str | None] = {path: PART_NAMES[stem] for path, stem in tables.items() if stem in PART_NAMES}
     if TRAIN in parts.values():
         return parts
-    has_files = next(data.glob("*/**/*.txt"), None) is not None
-    return dict.fromkeys(tables) if len(tables) == 1 and not has_files else {}
+    return dict.fromkeys(tables) if len(tables) == 1 and not has_texts(data) else {}
 
 
 def name_data(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 import math
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
@@ -15,6 +16,14 @@ from shared.errors import BadInput
 from shared.tokens import clean_text
 from training.data import DataError, is_clutter
 from training.own_data.column_types import parse_times
+from training.own_data.folders import (
+    check_labels,
+    describe_others,
+    find_parts,
+    has_texts,
+    list_files,
+    name_kind,
+)
 from training.own_data.labels import clean_label, count_labels, describe_alike, index_labels
 from training.own_data.options import DataOptions
 from training.own_data.problems import Problems
@@ -27,7 +36,6 @@ from training.splitting import (
     VALID,
     check_parts,
     find_leaks,
-    name_parts,
     print_split,
     split_by_time,
     split_rows,
@@ -133,11 +141,18 @@ def check_folders(data: Path) -> None:
     Raises:
         DataError: it has neither.
     """
-    if data.is_dir() and not find_tables(data) and not any(data.glob("*/**/*.txt")):
-        raise DataError(
-            f"There are no texts in {data}; it must have a table such as train.csv, or a subfolder of .txt files for "
-            "each label."
-        )
+    if data.is_dir() and not find_tables(data) and not has_texts(data):
+        raise refuse_folder(data)
+
+
+def refuse_folder(folder: Path) -> DataError:
+    """Return the error about a folder without texts, which names what it has instead."""
+    names = [path.name for path in sorted(folder.iterdir()) if not is_clutter(Path(path.name))]
+    there = f" It has {list_names(names, 5)}." if names else ""
+    return DataError(
+        f"There are no texts in {folder}; it must have a table such as train.csv, or a subfolder of .txt files for "
+        f"each label.{there}"
+    )
 
 
 def read_rows(
@@ -190,30 +205,33 @@ def read_files(folder: Path, problems: Problems) -> list[Row]:
     """Return the texts in the subfolders of a folder, or of its parts; the names of the subfolders are the labels.
 
     Raises:
-        DataError: there are none.
+        DataError: there are none, or parts and labels are side by side.
     """
-    subfolders = [sub.name for sub in folder.iterdir() if sub.is_dir() and not is_clutter(Path(sub.name))]
-    parts = name_parts(subfolders)
-    if TRAIN not in parts.values():
-        parts = {}
-    rows = []
-    for path in sorted(folder.rglob("*.txt")):
+    files = [path for path in list_files(folder) if UNLABELLED not in path.relative_to(folder).parts[:-1]]
+    paths = [path for path in files if path.suffix.lower() == ".txt"]
+    parts = find_parts(folder, paths, "texts")
+    if not parts:
+        check_labels(folder, paths, "texts")
+    rows, loose = [], []
+    for path in paths:
         *folders, _ = path.relative_to(folder).parts
         part = parts.get(folders[0]) if folders else None
         inside = folders[1:] if part else folders
-        if not inside or inside[0] == UNLABELLED or (parts and not part) or is_clutter(path.relative_to(folder)):
-            continue
         place = path.relative_to(folder).as_posix()
+        if not inside:
+            loose.append(place)
+            continue
         try:
             rows.append(Row(read_text(path), inside[0], place, part))
         except BadInput as error:
             problems.add(place, str(error))
     if not rows and not problems.found:
-        raise DataError(
-            f"There are no texts in {folder}; it must have a table such as train.csv, or a subfolder of .txt files for "
-            "each label."
-        )
+        raise refuse_folder(folder)
     print(f"The labels are the names of the subfolders{' of ' + list_names(sorted(parts)) if parts else ''}.")
+    if loose:
+        print(f"Not used, since they are in no label's folder: {len(loose):,} texts, such as {loose[0]}.")
+    for line in describe_others(Counter(name_kind(path) for path in files if path not in set(paths)), ".txt files"):
+        print(line)
     return rows
 
 

@@ -100,6 +100,72 @@ def test_parts_without_labels_and_parts_beside_labels_are_refused(tmp_path):
         read(tmp_path / "b")
 
 
+@pytest.mark.parametrize("names", [("training_set", "test_set"), ("Train_Set", "Testing_Set")])
+def test_folders_called_sets_are_parts(tmp_path, names):
+    for start, name in enumerate(names):
+        draw(tmp_path / name / "cat", 20, 100 * start)
+        draw(tmp_path / name / "dog", 20, 100 * start + 50)
+    found = read(tmp_path)
+    assert found.labels == ("cat", "dog")
+    assert sizes(found)[TEST] == 40
+
+
+@pytest.mark.parametrize("form", ["seg_{0}", "seg_{0}/seg_{0}"])
+def test_folders_that_look_like_parts_are_no_labels(tmp_path, form):
+    for start, part in enumerate(("train", "test")):
+        draw(tmp_path / form.format(part) / "sea", 12, 100 * start)
+        draw(tmp_path / form.format(part) / "hill", 12, 100 * start + 50)
+    with pytest.raises(DataError, match=r"The folders seg_test, seg_train of .* have the same subfolders, as the"):
+        read(tmp_path)
+
+
+def test_labels_may_have_the_same_subfolders(tmp_path):
+    for start, label in enumerate(("happy", "sad")):
+        for other, person in enumerate(("ann", "bob")):
+            draw(tmp_path / label / person, 12, 100 * start + 50 * other)
+    assert read(tmp_path).labels == ("happy", "sad")
+
+
+def test_a_folder_in_a_folder_of_its_name_is_pointed_to(flowers, tmp_path):
+    inner = tmp_path / "zip/flowers/flowers"
+    inner.parent.mkdir(parents=True)
+    flowers.rename(inner)
+    with pytest.raises(DataError, match=re.escape(f"did you mean --data {inner}?")):
+        read(tmp_path / "zip")
+
+
+def test_links_to_folders_are_followed_once(flowers, tmp_path):
+    draw(tmp_path / "elsewhere/lily", 12, 200)
+    (flowers / "lily").symlink_to(tmp_path / "elsewhere/lily", target_is_directory=True)
+    (flowers / "rose/all").symlink_to(flowers, target_is_directory=True)
+    (flowers / "lily/up").symlink_to(tmp_path, target_is_directory=True)
+    found = read(flowers)
+    assert found.labels == ("lily", "rose", "tulip")
+    assert sum(sizes(found).values()) == 36
+
+
+def test_near_copies_of_training_pictures_in_the_test_are_named(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        for number in range(12):
+            image = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize((320, 240), Image.BICUBIC)
+            for part in ("train", "test") if number < 3 else ("train", "test")[number % 2 :][:1]:
+                folder = tmp_path / part / label
+                folder.mkdir(parents=True, exist_ok=True)
+                image.resize((320, 240) if part == "train" else (200, 150)).save(folder / f"{number}.jpg", quality=70)
+    for start, part in enumerate(("train", "test")):  # plain ones are alike, but no copies
+        draw(tmp_path / part / "plain", 12, 100 * start)
+    found = read(tmp_path)
+    assert found.labels == ("cat", "dog", "plain")
+    said = capsys.readouterr().out
+    assert "Warning: 6 test pictures are nearly the same as others, such as test/cat/0.jpg and train/cat/0.jpg" in said
+
+
+def test_a_split_without_near_copies_is_not_warned_of(flowers, capsys):
+    read(flowers)
+    assert "Warning" not in capsys.readouterr().out
+
+
 def test_a_label_may_be_called_train(tmp_path):
     draw(tmp_path / "data/train", 12)
     draw(tmp_path / "data/plane", 12, 100)
@@ -164,6 +230,13 @@ def test_heic_is_named_and_not_dropped_in_silence(flowers, capsys, monkeypatch):
         read(flowers)
     assert sum(sizes(read(flowers, skip_bad=True)).values()) == 24
     assert "Left out: 3 problems" in capsys.readouterr().out
+
+
+def test_heic_called_jpg_is_read_as_heic(flowers, monkeypatch):
+    (flowers / "rose/phone.jpg").write_bytes(HEIC)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(DataError, match=r"phone\.jpg: HEIC can only be read with pillow-heif"):
+        read(flowers)
 
 
 def test_heic_is_read_with_pillow_heif(flowers):
@@ -264,6 +337,40 @@ def test_labels_in_a_csv(tmp_path, capsys):
         read(table, label_column="breed").labels
         == read(tmp_path / "images", labels=str(table), label_column="breed").labels
     )
+
+
+@pytest.mark.parametrize("column", ["image", "image_name", "filepaths"])
+def test_the_column_of_names_is_the_one_with_pictures(tmp_path, column):
+    paths = draw(tmp_path / "pictures", 24)
+    rows = [f"{path.name},{'ab'[row % 2]},rose" for row, path in enumerate(paths)]
+    (tmp_path / "labels.csv").write_text("\n".join([f"{column},label,name", *rows]), encoding="utf-8")
+    assert read(tmp_path / "labels.csv").labels == ("a", "b")
+
+
+def test_a_csv_whose_first_line_is_a_picture_has_no_header(tmp_path):
+    paths = draw(tmp_path / "pictures", 24)
+    rows = [f"{path.name},{'ab'[row % 2]}" for row, path in enumerate(paths)]
+    (tmp_path / "labels.csv").write_text("\n".join(rows), encoding="utf-8")
+    with pytest.raises(DataError, match=r"first line of .* names the picture 0\.png; write the names of the columns"):
+        read(tmp_path / "labels.csv")
+
+
+def test_names_in_train_csv_are_of_the_folder_train(tmp_path):
+    for start, part in enumerate(("train", "test")):
+        draw(tmp_path / part, 24, name="{}.png", **{}) if not start else draw(tmp_path / part, 24)
+    rows = [f"{number},{'ab'[number % 2]}" for number in range(24)]
+    (tmp_path / "train.csv").write_text("\n".join(["id,label", *rows]), encoding="utf-8")
+    found = read(tmp_path / "train.csv")
+    assert {path.parent.name for part in found.parts.values() for path in part.paths} == {"train"}
+
+
+def test_a_column_called_split_divides_the_pictures(tmp_path, capsys):
+    paths = draw(tmp_path / "pictures", 60)
+    parts = ["train"] * 40 + ["val"] * 8 + ["test"] * 12
+    rows = [f"{path.name},{'ab'[row % 2]},{part}" for row, (path, part) in enumerate(zip(paths, parts, strict=True))]
+    (tmp_path / "labels.csv").write_text("\n".join(["name,label,Split", *rows]), encoding="utf-8")
+    assert sizes(read(tmp_path / "labels.csv")) == {TRAIN: 40, VALID: 8, TEST: 12}
+    assert "The column Split divides the rows, test is the test" in capsys.readouterr().out
 
 
 def test_a_column_of_labels_is_read_though_there_are_folders(tmp_path):

@@ -122,6 +122,110 @@ def test_an_export_of_cvat_in_the_layout_of_pascal_voc_is_read(streets):
     check_classes_and_masks(streets, expected)
 
 
+def test_masks_whose_palettes_differ_are_read_in_colour(streets):
+    """One tool numbers the colours of each mask anew, so an index means nothing."""
+    expected = decode(read(streets))
+
+    def number_anew(codes):
+        used = np.unique(codes)[::-1]
+        indices = np.zeros_like(codes)
+        for index, code in enumerate(used):
+            indices[codes == code] = index
+        image = Image.fromarray(indices).convert("P")
+        image.putpalette(COLOURS[used].tobytes())
+        image.frombytes(indices.tobytes())
+        return image
+
+    one = sorted((streets / "labels").iterdir())[0]
+    codes = np.array(Image.open(one))
+    codes[codes == 3] = 0
+    Image.fromarray(codes).save(one)
+    expected[one.stem] = codes
+    change(streets, number_anew)
+    (streets / "codes.txt").write_text("\n".join(NAMES), encoding="utf-8")
+    with pytest.raises(DataError, match="have colours, or palettes that differ, but its list of classes has none"):
+        read(streets)
+    lines = [f"{name} {red} {green} {blue}" for name, (red, green, blue) in zip(NAMES, COLOURS, strict=True)]
+    (streets / "codes.txt").write_text("\n".join(lines), encoding="utf-8")
+    check_classes_and_masks(streets, expected)
+    (streets / "codes.txt").unlink()
+    assert read(streets).classes.names == ("colour #400080", "colour #800000", "colour #804080", "colour #808080")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("classes.csv", "index,name\n0,sky\n1,road\n2,house\n3,car"),
+        ("classes.csv", "name\nsky\nroad\nhouse\ncar"),
+        ("_classes.csv", "Pixel Value, Class\n0, sky\n1, road\n2, house\n3, car"),
+        ("classes.txt", "3 car\n2 house\n1 road\n0 sky"),
+        ("classes.txt", "0: sky\n1: road\n2: house\n3: car"),
+        ("classes.txt", "sky,0\nroad,1\nhouse,2\ncar,3"),
+    ],
+)
+def test_a_list_may_have_a_header_and_indices(streets, name, content):
+    expected = decode(read(streets))
+    (streets / name).write_text(content, encoding="utf-8")
+    check_classes_and_masks(streets, expected)
+
+
+def test_names_with_numbers_are_no_indices(tmp_path):
+    (tmp_path / "classes.txt").write_text("2 wheels\n4 wheels\n", encoding="utf-8")
+    assert read_classes(tmp_path / "classes.txt").names == ("2 wheels", "4 wheels")
+    (tmp_path / "classes.txt").write_text("lane 0\nlane 1\nlane 2\n", encoding="utf-8")
+    assert read_classes(tmp_path / "classes.txt").names == ("lane 0", "lane 1", "lane 2")
+    (tmp_path / "classes.txt").write_text("0 sky\n7 road\n", encoding="utf-8")
+    assert read_classes(tmp_path / "classes.txt").codes == {0: 0, 7: 1}
+    (tmp_path / "classes.txt").write_text("id,name,r,g,b\n0,sky,128,128,128\n1,road,128,64,128\n", encoding="utf-8")
+    assert read_classes(tmp_path / "classes.txt").names == ("sky", "road")
+    (tmp_path / "classes.txt").write_text("0 sky\n0 road\n", encoding="utf-8")
+    with pytest.raises(DataError, match="must list 2 to 255 different classes"):
+        read_classes(tmp_path / "classes.txt")
+
+
+@pytest.mark.parametrize("form", ["{}.png.mask.png", "{}.png.png", "mask_{}.png", "{}_mask.png"])
+def test_masks_may_have_names_as_tools_give_them(streets, form):
+    expected = decode(read(streets))
+    for path in sorted((streets / "labels").iterdir()):
+        path.rename(path.with_name(form.format(path.stem)))
+    found = decode(read(streets))
+    assert found.keys() == expected.keys()
+    assert all(np.array_equal(found[name], mask) for name, mask in expected.items())
+
+
+def test_the_mask_of_another_picture_is_not_taken(streets):
+    (streets / "images/street-1.png").rename(streets / "images/street-0_l.png")
+    (streets / "labels/street-1.png").rename(streets / "labels/street-0_l.png")
+    (streets / "labels/street-0.png").unlink()
+    with pytest.raises(DataError, match=r"1 problem .*\n.*street-0.png: It has no mask labels/street-0.png"):
+        read(streets)
+
+
+def test_if_no_picture_has_a_mask_one_sentence_says_what_is_there(streets):
+    for path in sorted((streets / "labels").iterdir()):
+        path.rename(path.with_name(f"gt{path.name}"))
+    with pytest.raises(DataError, match=r"has gtstreet-0\.png, but the mask of street-0\.png must be called"):
+        read(streets)
+    for path in (streets / "labels").iterdir():
+        path.unlink()
+    with pytest.raises(DataError, match="labels is empty, but the mask of street-0"):
+        read(streets)
+    (streets / "labels/instances.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(DataError, match=r"outlines in instances.json cannot be read, so export the masks as PNG"):
+        read(streets)
+
+
+@pytest.mark.parametrize("place", ["valid.txt", "ImageSets/Segmentation/val.txt"])
+def test_a_list_of_pictures_to_validate_on_is_kept(streets, capsys, place):
+    (streets / place).parent.mkdir(parents=True, exist_ok=True)
+    (streets / place).write_text("street-3\nimages/street-5.png\n", encoding="utf-8")
+    found = read(streets)
+    assert sorted(pair.name for pair in found.parts[VALID]) == ["street-3", "street-5"]
+    said = capsys.readouterr().out
+    assert f"{place} lists 2 pictures of the valid part." in said
+    assert "Split (valid as given): 8 to train on, 2 to validate on, 2 to test on." in said
+
+
 def test_colours_of_one_name_are_one_class_and_one_may_be_void(streets):
     change(streets, paint)
     lines = ["name,r,g,b", "ground,128,64,128", "things,128,0,0", "things,64,0,128"]
@@ -425,7 +529,7 @@ def test_a_photograph_is_no_mask(streets):
 def test_a_list_without_colours_does_not_fit_masks_of_colours(streets):
     (streets / "codes.txt").write_text("\n".join(NAMES), encoding="utf-8")
     change(streets, paint)
-    with pytest.raises(DataError, match="have colours, but its list of classes has none; write a name"):
+    with pytest.raises(DataError, match="colours, or palettes that differ, but its list of classes has none; write"):
         read(streets)
 
 

@@ -683,6 +683,20 @@ def test_fast_ais_column_divides_the_rows_and_is_no_input(tmp_path, capsys, tabl
     assert read(table, tmp_path, "is_valid").labels == ("no", "yes")
 
 
+@pytest.mark.parametrize("names", [("train", "test"), ("train", "val"), ("Training", "valid", "Test")])
+def test_a_column_called_split_divides_the_rows_and_is_no_input(tmp_path, capsys, names):
+    table = make_table()
+    table["split"] = [names[-1] if row % 5 == 0 else names[row % (len(names) - 1)] for row in range(len(table))]
+    table.to_csv(tmp_path / "mine.csv", index=False)
+    found = read_own_rows(tmp_path / "mine.csv", "gekündigt", DataOptions(), 42)
+    assert (len(found.test), len(found.train), found.split) == (len(table) // 5, len(table) * 4 // 5, "own test")
+    assert "split" not in found.train.table
+    assert "The column split divides the rows" in capsys.readouterr().out
+    table["split"] = [("train", "north")[row % 2] for row in range(len(table))]  # names of something else
+    table.to_csv(tmp_path / "mine.csv", index=False)
+    assert "split" in read_own_rows(tmp_path / "mine.csv", "gekündigt", DataOptions(), 42).train.table
+
+
 def test_fast_ais_column_may_be_in_the_training_table_alone(tmp_path, capsys, table):
     train = table[:150].assign(Is_Valid=[str(row % 5 == 0) for row in range(150)])
     (tmp_path / "train.csv").write_text(spell(train[["Is_Valid", *table]]), encoding="utf-8")

@@ -241,6 +241,46 @@ def test_a_folder_of_files_for_each_label(tmp_path):
         read(folder, group="author")
 
 
+def test_files_that_are_not_read_are_named(tmp_path, capsys):
+    folder = write_files(tmp_path / "mine")
+    for index in range(5):
+        (folder / f"pos/{index}.TXT").write_text(f"In upper case {index}", encoding="utf-8")
+    for name in ("neg/x.md", "neg/y.eml", "neg/z.eml", "loose.txt"):
+        (folder / name).write_text("something else", encoding="utf-8")
+    assert sum(sizes(read(folder))) == 53
+    said = capsys.readouterr().out
+    assert "Not used, since they are not .txt files: 2 .eml, 1 .md." in said
+    assert "Not used, since they are in no label's folder: 1 texts, such as loose.txt." in said
+
+
+def test_folders_beside_parts_and_folders_in_one_are_pointed_out(tmp_path):
+    for part in ("train", "test", "extra"):
+        write_files(tmp_path / "mine" / part)
+    with pytest.raises(DataError, match=r"has parts of a data set \(test, train\) and other folders of texts"):
+        read(tmp_path / "mine")
+    write_files(tmp_path / "zip/inner/inner")
+    with pytest.raises(DataError, match=r"zip has only the subfolder inner; did you mean --data .*inner/inner\?$"):
+        read(tmp_path / "zip")
+    for part in ("train_a", "test_a"):
+        write_files(tmp_path / "sets" / part)
+    with pytest.raises(DataError, match=r"The folders test_a, train_a of .* have the same subfolders"):
+        read(tmp_path / "sets")
+
+
+def test_a_column_called_split_divides_the_texts(tmp_path, capsys):
+    rows = [(*row, ("train", "validation")[index % 5 == 0]) for index, row in enumerate(make_rows(120))]
+    path = tmp_path / "texts.csv"
+    path.write_text(join_rows(header=("text", "label", "set"), rows=rows), encoding="utf-8")
+    found = read(path)
+    assert set(found.parts[TEST].texts) == {text for text, _, part in rows if part == "validation"}
+    assert (
+        "The column set divides the rows, valid is the test; delete it for a random split." in capsys.readouterr().out
+    )
+    rows = [(*row[:2], "train") for row in rows]  # no part but one
+    path.write_text(join_rows(header=("text", "label", "set"), rows=rows), encoding="utf-8")
+    assert not read(path).given
+
+
 def test_folders_of_parts(tmp_path):
     write_files(tmp_path / "mine/train")
     write_files(tmp_path / "mine/test", count=5)
@@ -368,7 +408,7 @@ def test_what_is_given_as_the_test_needs_neither_times_nor_fast_ais_column(tmp_p
     [
         ([("a", "x")], "All texts of mine have the label x; at least two labels are needed"),
         ([*make_rows(), ("a", "x"), ("b", "x"), ("c", "y")], "of each label, but in mine, x has 2, y has 1; add more"),
-        ([("", "a")], "has no texts that can be read; add some|There is no text"),
+        ([("", "a")], "No texts of mine are left that can be read and have a label|There is no text"),
     ],
 )
 def test_texts_that_cannot_work_are_refused(tmp_path, rows, message):
@@ -378,7 +418,10 @@ def test_texts_that_cannot_work_are_refused(tmp_path, rows, message):
 
 
 def test_a_missing_or_an_empty_folder_is_refused(tmp_path):
-    with pytest.raises(DataError, match="There are no texts in"):
+    with pytest.raises(DataError, match=r"There are no texts in .* of \.txt files for each label\.$"):
+        read(tmp_path)
+    (tmp_path / "mails.xlsx").write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"or a subfolder of \.txt files for each label\. It has mails\.xlsx\.$"):
         read(tmp_path)
     with pytest.raises(DataError, match="There is no file or folder"):
         read(tmp_path / "nowhere.csv")
