@@ -10,17 +10,13 @@ import shlex
 import shutil
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-import onnx
-import torch
 from fastai.learner import Learner
-from numpy.typing import NDArray
-from torch import nn
 
 from hub.staging import make_name
 from shared import load_model
@@ -35,11 +31,10 @@ from training.description import Description
 from training.folder import check_out, create_folder, embed, write_config, write_metrics
 from training.learner import Run
 from training.own_data.options import DataOptions
-from training.parity import Shown
 from training.progress import show_progress
 from training.record import Record, record_measurement
 from training.states import check_states, prepare_states, read_devices, read_seconds_trained
-from training.storing import store_model
+from training.storing import Export, store_model
 from training.words import read_words
 
 Part = TypeVar("Part")  # of the data, such as pictures with their labels
@@ -78,47 +73,6 @@ class Splits(Generic[Part]):
     description: Description
     labels: tuple[str, ...] = ()
     check: TestSet | None = None
-
-
-@dataclass(frozen=True)
-class Export:
-    """A trained network, ready to be stored.
-
-    Attributes:
-        module: the module to trace: calibrated, in evaluation mode, on the CPU.
-        inputs: an example of each input by name, in the order of the module's arguments.
-        outputs: names of the module's outputs, in order.
-        store: shrinks the ONNX model: store_half, store_int8 or store_int8_products.
-        batches: real inputs, on which the stored model is compared with torch.
-        shown: what users see of the first output, and limits on its changes.
-        tolerance: largest difference allowed after storing, for all outputs or for each; see check_parity.
-        fields: the task's own fields of gallery.json.
-        predictor: the class that serves it, if not the recipe's.
-        free_axes: dynamic axes of inputs and outputs; the first of each by default.
-        tolerance_float: largest difference allowed before storing, for all outputs.
-        save: writes the other files of the folder: torch weights, tokenizer, tables, examples.
-        notes: sentences for the card on how the model was trained.
-        exact: the module before its weights were rounded; its score is compared with the stored model's.
-        uncalibrated: maps calibrated probabilities to those from before calibration.
-        measured: what training measured, for `measure`; its figures are added to the others.
-    """
-
-    module: nn.Module
-    inputs: Mapping[str, torch.Tensor]
-    outputs: Sequence[str]
-    store: Callable[[onnx.ModelProto], onnx.ModelProto]
-    batches: Sequence[Mapping[str, NDArray[Any]]]
-    shown: Shown
-    tolerance: float | Sequence[float]
-    fields: Mapping[str, Any]
-    predictor: type[Predictor[Any, Any, Any]] | None = None
-    free_axes: Mapping[str, Mapping[int, str]] | None = None
-    tolerance_float: float = 1e-3
-    save: Callable[[Path], None] = lambda _: None
-    notes: tuple[str, ...] = ()
-    exact: nn.Module | None = None
-    uncalibrated: Callable[[NDArray[Any]], NDArray[Any]] | None = None
-    measured: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,9 @@ from training.networks.image_segmentation import SegmentationNet
 from training.pictures.camvid import CLASSES, COLOURS, find_camvid, read_part, write_small_copy
 from training.pictures.confusion import ConfusionMatrix
 from training.pictures.frames import Frames
-from training.recipe import Answered, Export, Splits
+from training.recipe import Answered, Splits
 from training.recipes.image_segmentation import ImageSegmentation, ImageSegmentationSettings
+from training.storing import Export
 
 BOOK_LOSS = 0.818  # resnet34 U-Net, 8 epochs on CAMVID_TINY, 32 classes; it varies a little from run to run
 HELD_OUT = 20  # validation frames that are not trained on, for calibration

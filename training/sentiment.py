@@ -30,15 +30,14 @@ from training.out_of_distribution import measure_group
 from training.own_data.tables import name_data
 from training.recipe import Answered, Splits, answer
 from training.recipes.text_classification import (
-    HUB_INIT,
     LIMITS,
     TERMS,
     TextClassification,
-    TextClassificationSettings,
 )
 from training.texts import reading as texts
 from training.texts.hard_cases import NOT_PROSE, REVIEWS
 from training.texts.reading import Texts
+from training.texts.settings import HUB_INIT, TextClassificationSettings
 
 BOOK_ACCURACY = 0.9314  # AWD-LSTM, 1 + 4 epochs
 IMDB_SIZE = 25_000  # reviews in its test set

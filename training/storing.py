@@ -1,20 +1,21 @@
 """Store a trained model as ONNX: compare it with torch, and keep its accuracy."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import onnx
+import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from shared.config import MODEL
 from shared.metrics import Figure, Parity
+from shared.predictor import Predictor
 from training.export import store, store_float, store_half, store_int8, store_int8_products, write_onnx
-from training.parity import ParityError, check_parity
-
-if TYPE_CHECKING:
-    from training.recipe import Export
+from training.parity import ParityError, Shown, check_parity
 
 Form = Callable[[onnx.ModelProto], onnx.ModelProto]
 WEIGHTS: dict[Form, str] = {
@@ -22,8 +23,49 @@ WEIGHTS: dict[Form, str] = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Export:
+    """A trained network, ready to be stored.
+
+    Attributes:
+        module: the module to trace: calibrated, in evaluation mode, on the CPU.
+        inputs: an example of each input by name, in the order of the module's arguments.
+        outputs: names of the module's outputs, in order.
+        store: shrinks the ONNX model: store_half, store_int8 or store_int8_products.
+        batches: real inputs, on which the stored model is compared with torch.
+        shown: what users see of the first output, and limits on its changes.
+        tolerance: largest difference allowed after storing, for all outputs or for each; see check_parity.
+        fields: the task's own fields of gallery.json.
+        predictor: the class that serves it, if not the recipe's.
+        free_axes: dynamic axes of inputs and outputs; the first of each by default.
+        tolerance_float: largest difference allowed before storing, for all outputs.
+        save: writes the other files of the folder: torch weights, tokenizer, tables, examples.
+        notes: sentences for the card on how the model was trained.
+        exact: the module before its weights were rounded; its score is compared with the stored model's.
+        uncalibrated: maps calibrated probabilities to those from before calibration.
+        measured: what training measured, for `measure`; its figures are added to the others.
+    """
+
+    module: nn.Module
+    inputs: Mapping[str, torch.Tensor]
+    outputs: Sequence[str]
+    store: Callable[[onnx.ModelProto], onnx.ModelProto]
+    batches: Sequence[Mapping[str, NDArray[Any]]]
+    shown: Shown
+    tolerance: float | Sequence[float]
+    fields: Mapping[str, Any]
+    predictor: type[Predictor[Any, Any, Any]] | None = None
+    free_axes: Mapping[str, Mapping[int, str]] | None = None
+    tolerance_float: float = 1e-3
+    save: Callable[[Path], None] = lambda _: None
+    notes: tuple[str, ...] = ()
+    exact: nn.Module | None = None
+    uncalibrated: Callable[[NDArray[Any]], NDArray[Any]] | None = None
+    measured: Mapping[str, Any] = field(default_factory=dict)
+
+
 def store_model(
-    exported: "Export",
+    exported: Export,
     folder: Path,
     config: Callable[[], object],
     validate: Callable[[str, str], list[Figure]],

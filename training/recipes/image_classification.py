@@ -67,8 +67,9 @@ from training.pictures.files import decode, write_examples
 from training.pictures.fine_tuning import Examples, FineTuning, encode, fine_tune
 from training.pictures.outputs import compute_outputs
 from training.pretrained import find_architecture, load_pretrained
-from training.recipe import Answered, Export, Recipe, Splits, answer
+from training.recipe import Answered, Recipe, Splits, answer
 from training.splitting import TEST, TRAIN, VALID
+from training.storing import Export
 
 FINE_TUNING = ("epochs", "minutes", "teacher", "alpha")  # options without a meaning for --quick
 QUICK_SIZE = 320  # pixels, without fine-tuning

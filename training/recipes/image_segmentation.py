@@ -55,8 +55,9 @@ from training.pictures.batches import INPUT, PictureLoader, normalise
 from training.pictures.confusion import ConfusionMatrix, class_iou, mean_iou, pixel_accuracy
 from training.pictures.frames import Frames, RepeatedLoader, make_augmentation, read_pairs, write_examples
 from training.pretrained import check_pretrained, load_pretrained
-from training.recipe import Answered, Export, Recipe, Settings, Splits
+from training.recipe import Answered, Recipe, Settings, Splits
 from training.splitting import TEST, TRAIN, VALID
+from training.storing import Export
 
 HUB_INIT = "google/deeplabv3_mobilenet_v2_1.0_513"
 MEAN = STD = (0.5, 0.5, 0.5)

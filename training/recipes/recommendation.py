@@ -53,7 +53,8 @@ from training.ratings import newcomers
 from training.ratings.baselines import predict_with_als, predict_with_biases, predict_with_book
 from training.ratings.cross_validation import OURS, Predicted, compare, compare_own
 from training.ratings.movies import Ratings, compute_corating_features, encode_movies, move_article_first
-from training.recipe import Answered, Export, Recipe, Settings, Splits
+from training.recipe import Answered, Recipe, Settings, Splits
+from training.storing import Export
 
 MAPPED, LEAST_MAPPED = 400, 8  # movies on the two-dimensional map
 POINTS = "points"  # what ratings are counted in, without --unit

@@ -39,7 +39,8 @@ from training.networks.tabular import TableNet
 from training.own_data.rows import read_own_rows
 from training.own_data.tables import name_data
 from training.progress import show_progress
-from training.recipe import Answered, Export, Recipe, Settings, Splits
+from training.recipe import Answered, Recipe, Settings, Splits
+from training.storing import Export
 from training.tables.figures import compare_with_peers, measure_by_group, measure_labels, measure_numbers
 from training.tables.rows import Rows, is_number
 from training.tables.targets import Target, choose_target

@@ -13,7 +13,7 @@ them, and also trains two more networks on those.
 import argparse
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,18 +45,19 @@ from training.own_data.tables import name_data
 from training.own_data.texts import check_folders, read_own_texts
 from training.parity import Shown
 from training.pretrained import check_pretrained
-from training.recipe import Answered, Export, Recipe, Settings, Splits
+from training.recipe import Answered, Recipe, Splits
 from training.splitting import TEST, TRAIN, VALID
+from training.storing import Export
 from training.texts.calibration import calibrate
 from training.texts.distillation import Targets, smooth
 from training.texts.fitting import ask_teachers, fit_networks
 from training.texts.masked_language import pretrain
 from training.texts.reading import CROP_SENTENCES, Texts
+from training.texts.settings import HUB_INIT, TextClassificationSettings
 from training.texts.tfidf import compare_with_tfidf
 from training.texts.token_statistics import PASSAGES, REJECTED_SHARE, compute_token_frequencies, fit_score_range
 from training.texts.tokens import SPECIAL, encode_texts, prune
 
-HUB_INIT = "sentence-transformers/all-MiniLM-L6-v2"
 HUB_SIZE = {"hidden_size": 384, "num_hidden_layers": 6}  # in its config
 VOCABULARY = 18_000  # the most frequent of the encoder's 30,522 tokens
 TEACHERS, STUDENTS = (1.0, 1.5, 0.75, 1.25), (1.0, 1.25)  # factors of the learning rates, for diversity
@@ -69,30 +70,6 @@ PARITY_TEXTS = 1000
 OTHERS = 4000  # training texts whose answers the calibrated layers keep to
 TERMS = "It began as all-MiniLM-L6-v2 (Apache-2.0)."
 LIMITS = ("The probabilities hold for texts like those it was trained on.",)
-
-
-@dataclass(frozen=True)
-class TextClassificationSettings(Settings):
-    """Hyper-parameters. `init` is the folder or Hub name of the pretrained encoder; None is a small random one.
-
-    At most `max_tokens` of a text are read, `head` from its beginning and the rest from its end (Sun et al., "How to
-    Fine-Tune BERT for Text Classification?", 2019). `rates` are learning rates from the embeddings to the last layer.
-    """
-
-    init: str | None = HUB_INIT
-    quick: bool = False
-    teachers: bool = False
-    masked_epochs: int = 1
-    max_tokens: int = 512
-    head: int = 128
-    batch: int = 128
-    epochs: int = 3
-    rates: slice = field(default_factory=lambda: slice(6e-5, 4e-4))
-
-    @classmethod
-    def smoke(cls) -> "TextClassificationSettings":
-        """Return settings for a training run of seconds."""
-        return cls(init=None, max_tokens=32, head=8, batch=32, epochs=12, rates=slice(3e-3, 3e-3))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,11 +22,9 @@ from training.progress import show_progress
 from training.recipe import Splits
 from training.texts.distillation import Targets, pool, smooth
 from training.texts.reading import Texts, draw_crops
+from training.texts.settings import TextClassificationSettings
 from training.texts.tfidf import predict_with_tfidf
 from training.texts.tokens import FlatRows, TokenLoader, make_batches
-
-if TYPE_CHECKING:
-    from training.recipes.text_classification import TextClassificationSettings
 
 TOKENS, GPU_TOKENS = 8192, 65_536  # in a batch without training
 AT_ONCE = 32  # texts on a CPU, where a batch of 128 long ones takes 12 GB
@@ -40,7 +37,7 @@ def fit_network(
     classifier: BertForSequenceClassification,
     train: Targets,
     valid: Targets,
-    settings: "TextClassificationSettings",
+    settings: TextClassificationSettings,
     run: Run,
     name: str,
     seed: int,
@@ -74,7 +71,7 @@ def accuracy(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 def fit_networks(
     classifier: BertForSequenceClassification,
     valid: Targets,
-    settings: "TextClassificationSettings",
+    settings: TextClassificationSettings,
     run: Run,
     train: Targets,
     name: str,
