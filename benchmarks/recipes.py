@@ -48,7 +48,7 @@ from training.recipe import load
 from training.recipes import image_classification, recommendation, tabular, text_classification
 from training.recipes.image_classification import Pictures
 from training.tables.targets import TwoLabels
-from training.texts import fitting as text_fitting
+from training.texts import fitting
 from training.texts.distillation import Targets, smooth
 from training.texts.reading import Texts
 from training.texts.tokens import encode_texts
@@ -305,7 +305,7 @@ def run_sentiment(stock: bool, ours: Ours, clock: Clock) -> Pairs:
             Targets(encode_texts(tokenizer, part.texts, settings.max_tokens, settings.head), smooth(part.y, 2))
             for part, _ in parts
         )
-        text_fitting.fit_network(classifier, train, valid, settings, ours.run, "network", settings.seed, settings.rates)
+        fitting.fit_network(classifier, train, valid, settings, ours.run, "network", settings.seed, settings.rates)
         return {}
     from fastai.text.all import AWD_LSTM, TextDataLoaders, accuracy, text_classifier_learner
 

@@ -34,9 +34,8 @@ from training.recipes.text_classification import (
     TERMS,
     TextClassification,
 )
-from training.texts import reading as texts
 from training.texts.hard_cases import NOT_PROSE, REVIEWS
-from training.texts.reading import Texts
+from training.texts.reading import VALID_SHARE, Texts, divide, read_folder, read_unlabelled
 from training.texts.settings import HUB_INIT, TextClassificationSettings
 
 BOOK_ACCURACY = 0.9314  # AWD-LSTM, 1 + 4 epochs
@@ -131,9 +130,9 @@ def answer_hard_cases(model: Any) -> list[HardCase]:
 
 def read_imdb(folder: Path, settings: SentimentSettings) -> Splits[Texts]:
     """Read train, test and unsup of a folder; a random part of train is for validation."""
-    train, test, labels = texts.read_folder(folder)
-    train, valid = texts.divide(train, texts.VALID_SHARE, settings.seed)
-    unlabelled = texts.read_unlabelled(folder, {*train.texts, *valid.texts, *test.texts})
+    train, test, labels = read_folder(folder)
+    train, valid = divide(train, VALID_SHARE, settings.seed)
+    unlabelled = read_unlabelled(folder, {*train.texts, *valid.texts, *test.texts})
     name = name_data(folder)
     description = describe(name, f"A text: {ask_label(labels)}", LIMITS, HUB_INIT, TERMS)
     tests, check = (test.as_test(name, "official test"),), valid.as_test(name, "validation")

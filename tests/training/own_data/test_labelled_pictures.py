@@ -14,9 +14,9 @@ pytest.importorskip("torch", reason="torch and fastai are not installed: make te
 
 from training import command, memory
 from training.data import DataError
-from training.own_data import labels as own_labels
 from training.own_data import picture_labels
 from training.own_data.labelled_pictures import read_own_pictures
+from training.own_data.labels import describe_combinations
 from training.own_data.options import DataOptions
 from training.recipes.image_classification import ImageClassification
 from training.sentences import SHOWN
@@ -455,7 +455,7 @@ def test_fast_ais_table_of_pictures_divides_them_and_combinations_are_named(tmp_
     ],
 )
 def test_combinations_of_labels_are_told(labels, is_told):
-    assert bool(own_labels.describe_combinations(labels)) is is_told
+    assert bool(describe_combinations(labels)) is is_told
 
 
 def test_a_row_of_a_missing_picture_does_not_label_another(tmp_path):

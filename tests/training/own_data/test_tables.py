@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("torch", reason="torch is not installed: make test-all")
 
 from training.data import DataError
-from training.own_data import tables as own_tables
+from training.own_data import tables
 from training.own_data.problems import Problems
 from training.own_data.tables import list_tables, name_data, read_own_table
 
@@ -82,7 +82,7 @@ def test_a_parquet_keeps_long_ids_beside_missing_ones_and_its_rows_in_a_sample(t
 
 
 def test_too_many_rows_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(own_tables, "MAX_ROWS", 1000)
+    monkeypatch.setattr(tables, "MAX_ROWS", 1000)
     table = pd.DataFrame({"a": range(1001)})
     table.to_csv(tmp_path / "mine.csv", index=False)
     with pytest.raises(DataError, match=r"mine\.csv: The CSV has more than 1,000 rows; split it into smaller files"):

@@ -26,9 +26,8 @@ from training.learner import Run
 from training.networks.text_classification import TextNet, average_weights
 from training.recipe import Splits
 from training.recipes import text_classification as recipe
-from training.texts import fitting as text_fitting
+from training.texts import fitting, tfidf, tokens
 from training.texts import reading as texts
-from training.texts import tfidf, tokens
 from training.texts.distillation import fit_weights, pool
 from training.texts.hard_cases import NOT_PROSE, REVIEWS
 from training.texts.masked_language import HIDDEN, NOT_HIDDEN, PIECE, MaskedLoader, MaskedNet, hidden_loss, pretrain
@@ -136,7 +135,7 @@ def test_teachers_without_texts_to_label_are_refused_with_a_message(tmp_path, ca
 def test_masked_language_modelling_runs_for_the_given_epochs(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(recipe, "pretrain", lambda *given: asked.append(given[-1]))
-    monkeypatch.setattr(text_fitting, "fit_network", lambda classifier, *_: TextNet(classifier))
+    monkeypatch.setattr(fitting, "fit_network", lambda classifier, *_: TextNet(classifier))
     splits = load(recipe.write_reviews(tmp_path / "data", 0, 100))
     for change in ({}, {"masked_epochs": 6}, {"masked_epochs": 0}):
         fitted = recipe.TextClassification().fit(splits, replace(SMOKE, **change), Run(tmp_path, 0, resume=False))
@@ -146,17 +145,17 @@ def test_masked_language_modelling_runs_for_the_given_epochs(tmp_path, monkeypat
 
 def test_a_resumed_run_writes_the_same_model(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    honest, epochs = text_fitting.accuracy, numbers_from(1)
+    honest, epochs = fitting.accuracy, numbers_from(1)
 
     def interrupted(*arguments):
         if next(epochs) == 5:
             raise KeyboardInterrupt
         return honest(*arguments)
 
-    monkeypatch.setattr(text_fitting, "accuracy", interrupted)
+    monkeypatch.setattr(fitting, "accuracy", interrupted)
     assert train(demo.Sentiment, "--smoke", "--out", tmp_path / "model") == 130
     assert not (tmp_path / "model").exists()
-    monkeypatch.setattr(text_fitting, "accuracy", honest)
+    monkeypatch.setattr(fitting, "accuracy", honest)
     assert train(demo.Sentiment, "--smoke", "--out", tmp_path / "model", "--resume") == 0
     assert (tmp_path / "model/onnx/model.onnx").read_bytes() == (folder / "onnx/model.onnx").read_bytes()
 
@@ -467,7 +466,7 @@ def test_logits_come_in_the_order_of_the_rows():
     net = TextNet(BertForSequenceClassification(config)).eval()
     ids = [np.r_[1, np.full(n, 5 + n % 9), 2] for n in (30, 2, 17, 400)]
     expected = [net(torch.from_numpy(row)[None])[0] for row in ids]
-    found = torch.from_numpy(text_fitting.compute_outputs(net, ids))
+    found = torch.from_numpy(fitting.compute_outputs(net, ids))
     torch.testing.assert_close(found, torch.stack(expected).detach(), atol=1e-5, rtol=1e-4)
 
 
