@@ -8,7 +8,7 @@ from pathlib import Path
 
 from training.data import DataError, is_clutter
 from training.sentences import list_names
-from training.splitting import PART_NAMES, TRAIN, name_parts
+from training.splitting import PART_NAMES, TEST, TRAIN, VALID, name_parts
 
 
 def list_files(folder: Path) -> list[Path]:
@@ -101,7 +101,7 @@ def check_labels(folder: Path, paths: Sequence[Path], unit: str) -> None:
 
 
 def find_alike(inside: Sequence[Sequence[str]]) -> list[str]:
-    """Return folders with the same two or more subfolders, if the name of one has a word such as train.
+    """Return folders with the same two or more subfolders, if the words train and test are in their names.
 
     Args:
         inside: the names of the folders, and at last of the file, in the path of each file.
@@ -118,7 +118,7 @@ def find_alike(inside: Sequence[Sequence[str]]) -> list[str]:
             by_names.setdefault(frozenset(names[0] for names in firsts), []).append(name)
     for names in by_names.values():
         words = {PART_NAMES.get(word) for name in names for word in re.split(r"[\W_]+", name.casefold())}
-        if len(names) > 1 and TRAIN in words:
+        if len(names) > 1 and TRAIN in words and not words.isdisjoint((VALID, TEST)):
             return sorted(names)
     return []
 

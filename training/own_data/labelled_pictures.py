@@ -86,14 +86,18 @@ def read_own_pictures(data: Path, own: DataOptions, shares: Mapping[str, float],
 def warn_of_near_copies(divided: OwnPictures, checked: Mapping[Path, Checked], folder: Path) -> None:
     """Print a line if test pictures are nearly those of the other parts, which makes the figures too good."""
     files = {file.path: (path.relative_to(folder).as_posix(), file.small) for path, file in checked.items()}
-    test = [files[path] for path in divided.parts[TEST].paths]
-    others = [files[path] for part in (TRAIN, VALID) for path in divided.parts[part].paths]
-    pairs = find_near_copies([small for _, small in test], [small for _, small in others])
+    found = {
+        part: [(*files[path], label) for path, label in zip(pictures.paths, pictures.y.tolist(), strict=True)]
+        for part, pictures in divided.parts.items()
+    }
+    test, others = found[TEST], [*found[TRAIN], *found[VALID]]
+    pairs = find_near_copies([one[1:] for one in test], [one[1:] for one in others])
     if pairs:
         first, second = test[pairs[0][0]][0], others[pairs[0][1]][0]
         print(
-            f"Warning: {len(pairs):,} test pictures are nearly the same as others, such as {first} and {second}, so "
-            "the figures may be too good. Delete copies, or keep them in one part with --group."
+            f"Warning: {len(pairs):,} of {len(test):,} test pictures are nearly the same as others of their label, "
+            f"such as {first} and {second}. If they are copies, the figures are too good: delete them, or keep them in "
+            "one part with --group."
         )
 
 

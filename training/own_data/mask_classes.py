@@ -28,7 +28,7 @@ INDEX_NAME, NAME = r"(id|index|value|pixel value|class_id|class id|label_id)", r
 HEADER = re.compile(rf"(# )?({INDEX_NAME}[\s,;:]+)?{NAME}[\s,;:]+(r|red|colou?r|color_rgb|hex)\b.*", re.IGNORECASE)
 HEADER_OF_NAMES = re.compile(rf"(# )?({INDEX_NAME}\s*[,;:\t]\s*{NAME}|{NAME}\s*[,;:\t]\s*{INDEX_NAME})", re.IGNORECASE)
 NAME_ALONE = ("name", "names", "class", "classes", "label", "labels")  # headers of a CSV
-NUMBER_FIRST = re.compile(r"(?P<index>\d+)\s*(?:[,;:=\t.]|\s)\s*(?P<name>\S.*)")
+NUMBER_FIRST = re.compile(r"(?P<index>\d+)(?:\s*[,;=\t]\s*|\s*[:.]\s*(?!\d)|\s+)(?P<name>\S.*)")
 NUMBER_LAST = re.compile(r"(?P<name>\S.*?)\s*[,;:=\t]\s*(?P<index>\d+)")
 
 
@@ -68,9 +68,8 @@ def read_classes(path: Path) -> Classes:
         raise DataError(
             f"{path} has colours, but none from 0 to 255 in the line {bad!r}; write a name, red, green, blue."
         )
-    numbered = [NUMBER_FIRST.fullmatch(name) for name, _ in pairs]
-    if all(numbered):  # 0,background,0,0,0
-        pairs = [(match["name"], colour) for match, (_, colour) in zip(numbered, pairs, strict=True) if match]
+    if numbered := split_numbers([name for name, _ in pairs]):  # 0,background,0,0,0
+        pairs = [(name, colour) for (_, name), (_, colour) in zip(numbered, pairs, strict=True)]
     names = tuple(dict.fromkeys(name for name, _ in pairs))
     codes = {colour: names.index(name) for name, colour in pairs}
     if len(codes) < len(pairs) or not 2 <= len(names) <= IGNORED:
@@ -88,18 +87,24 @@ def read_names(path: Path, lines: list[str]) -> Classes:
     is_header = HEADER_OF_NAMES.fullmatch(first) or (path.suffix.lower() == ".csv" and first.casefold() in NAME_ALONE)
     if is_header or first == IGNORE:
         lines = lines[1:]
-    indices = list(range(len(lines)))
-    for pattern in (NUMBER_FIRST, NUMBER_LAST):
-        matches = [match for line in lines if (match := pattern.fullmatch(line))]
-        found = sorted((int(match["index"]), match["name"]) for match in matches)
-        if len(matches) == len(lines) and found and found[0][0] <= 1:  # not 2 wheels, 4 wheels
-            indices, lines = [index for index, _ in found], [name for _, name in found]
-            break
-    names = tuple(BACKGROUND if name == f"_{BACKGROUND}_" else name for name in lines)
-    is_unique = len(set(names)) == len(names) == len(set(indices))
-    if not 2 <= len(names) <= IGNORED or not is_unique or max(indices) >= IGNORED:
+    found = [pair for pair in split_numbers(lines) or list(enumerate(lines)) if pair[0] != IGNORED]
+    names = tuple(BACKGROUND if name == f"_{BACKGROUND}_" else name for _, name in sorted(found))
+    if not 2 <= len(set(names)) == len(names) <= IGNORED:
         raise DataError(f"{path} must list 2 to {IGNORED} different classes, one per line.")
-    return Classes(names, {index: code for code, index in enumerate(indices)}, in_colour=False)
+    return Classes(names, {index: code for code, (index, _) in enumerate(sorted(found))}, in_colour=False)
+
+
+def split_numbers(lines: Sequence[str]) -> list[tuple[int, str]]:
+    """Return the index and the name in each line, such as "0 background" or "background,0"; [] if they have none.
+
+    Indices begin with 0 or 1, and neither they nor the names repeat: "1 wheel" and "2 wheels" are names.
+    """
+    for pattern in (NUMBER_FIRST, NUMBER_LAST):
+        found = [(int(match["index"]), match["name"]) for line in lines if (match := pattern.fullmatch(line))]
+        indices, names = {index for index, _ in found}, {name for _, name in found}
+        if len(lines) == len(found) == len(indices) == len(names) and min(indices) <= 1 and max(indices) <= IGNORED:
+            return found
+    return []
 
 
 def split_line(line: str) -> tuple[str, int] | None:
@@ -180,6 +185,16 @@ def match_black_and_white(classes: Classes, counts: Counter[int], void: int | No
     """Return the classes of masks; of two listed ones, white (255) is the second if the masks are black and white."""
     is_black_and_white = not classes.in_colour and len(classes.names) == 2 and set(counts) - {void} == {0, 255}
     return Classes(classes.names, {0: 0, 255: 1}, in_colour=False) if is_black_and_white and void != 255 else classes
+
+
+def number_from_0(classes: Classes, counts: Counter[int], void: int | None) -> Classes:
+    """Return the classes of masks, from 0 on if a list numbers them from 1, but the masks from 0."""
+    last = len(classes.names)
+    is_from_1 = not classes.in_colour and sorted(classes.codes) == list(range(1, last + 1))
+    used = set(counts) - {void, IGNORED}
+    if is_from_1 and 0 in used and last not in used:
+        return Classes(classes.names, {index: index for index in range(last)}, in_colour=False)
+    return classes
 
 
 def encode(values: NDArray[np.int64], classes: Classes, void: int | None) -> tuple[NDArray[np.uint8], list[int]]:

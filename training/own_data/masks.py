@@ -23,6 +23,7 @@ from training.own_data.mask_classes import (
     encode,
     find_classes,
     match_black_and_white,
+    number_from_0,
     parse_void,
     read_classes,
 )
@@ -37,6 +38,10 @@ MIN_PICTURES, MIN_TRAINED = 6, 2
 PICTURE_FOLDERS = ("images", "image", "imgs", "img", "pictures", "jpegimages")  # the last as in Pascal VOC
 MASK_FOLDERS = ("masks", "labels", "mask", "label", "annotations", "segmentation", "segmentationclass")
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif")  # lossless
+PALETTES = (
+    "Warning: the palettes of the masks number the same colours differently, but the classes have indices; if the "
+    "colours are the classes, list them with their colours in classes.txt."
+)
 ENDINGS = ("", "_p", "_mask", "_masks", "_label", "_labels", "_gt", "_seg", "-mask", "_l")  # of a mask's stem
 
 
@@ -110,17 +115,18 @@ def read_own_masks(folder: Path, own: DataOptions, shares: Mapping[str, float], 
     check_memory(len(found), (area, 1), channels=4)
     checked = check_pictures([pair.picture for pair in found], problems)
     void, listed = parse_void(own.void), find_list(folder)
-    fitting, values, in_colour = check_masks(found, checked, bool(listed and listed.in_colour), problems)
+    has_indices = bool((listed and not listed.in_colour) or (own.void or "").strip().isdecimal())
+    fitting, values, in_colour = check_masks(found, checked, bool(listed and listed.in_colour), has_indices, problems)
     if not fitting:
         problems.settle()
         raise DataError(f"No mask in {folder} can be used.")
     classes = listed or find_classes(values, in_colour, void, folder)
     if listed and in_colour and not listed.in_colour:
         raise DataError(
-            f"The masks in {folder} have colours, or palettes that differ, but its list of classes has none; write a "
-            "name, red, green, blue in each line, or a name and a colour such as #804080."
+            f"The masks in {folder} have colours, but its list of classes has none; write a name, red, green, "
+            "blue in each line, or a name and a colour such as #804080."
         )
-    classes = match_black_and_white(classes, values, void)
+    classes = number_from_0(match_black_and_white(classes, values, void), values, void)
     pairs, lines = drop_copies(find_present(fitting, classes, void, problems))
     problems.settle_with(lambda: check_classes(pairs, folder))
     print(*lines, sep="\n", end="\n" * bool(lines))
@@ -227,20 +233,40 @@ def match_masks(root: Path, part: str | None, problems: Problems) -> list[Pair]:
 def read_lists(root: Path, names: Iterable[str]) -> dict[str, str]:
     """Return the parts that lists such as valid.txt, or ImageSets/Segmentation/val.txt of Pascal VOC, give pictures.
 
+    A file of which fewer than half of the lines name a picture is no such list.
+
     Args:
         root: the folder with images/ and masks/.
         names: the paths of the pictures within images/, without suffix.
     """
-    by_stem = {name.rpartition("/")[2].casefold(): name for name in names}
+    by_ending: dict[str, set[str]] = {}
+    for name in names:
+        folders = name.casefold().split("/")
+        for start in range(len(folders)):
+            by_ending.setdefault("/".join(folders[start:]), set()).add(name)
     found: dict[str, str] = {}
     for path in (*sorted(root.glob("*.txt")), *sorted(root.glob("ImageSets/*/*.txt"))):
         part = PART_NAMES.get(path.stem.casefold())
-        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines() if part else []
-        stems = [Path(words[0]).stem.casefold() for line in lines if (words := line.split())]
-        if part and (there := [by_stem[stem] for stem in stems if stem in by_stem]):
+        lines = path.read_text(encoding="utf-8-sig", errors="replace").split("\n") if part else []
+        lines = [line.strip() for line in lines if line.strip()]
+        there = [named for line in lines if (named := match_line(line, by_ending))]
+        if part and len(there) >= len(lines) / 2 > 0:
             found |= dict.fromkeys(there, part)
             print(f"{path.relative_to(root).as_posix()} lists {len(there):,} pictures of the {part} part.")
     return found
+
+
+def match_line(line: str, by_ending: Mapping[str, set[str]]) -> str | None:
+    """Return the picture that a line of a list names, by its path or the end of it; None if it is none or several."""
+    for text in (line, line.split(maxsplit=1)[0]):
+        path = text.casefold().replace("\\", "/").strip("/")
+        folders = path.split("/")
+        for start in range(len(folders)):
+            ending = "/".join(folders[start:])
+            for name in (ending, ending.rpartition(".")[0]):
+                if len(matches := by_ending.get(name, set())) == 1:
+                    return next(iter(matches))
+    return None
 
 
 def name_masks(stem: str, suffix: str) -> list[str]:
@@ -330,12 +356,12 @@ def read_mask(path: Path, in_colour: bool = False) -> tuple[NDArray[np.int64], b
 
 
 def check_masks(
-    found: Sequence[Pair], checked: Mapping[Path, Checked], in_colour: bool, problems: Problems
+    found: Sequence[Pair], checked: Mapping[Path, Checked], in_colour: bool, has_indices: bool, problems: Problems
 ) -> tuple[list[tuple[Pair, NDArray[np.int64]]], Counter[int], bool]:
     """Return fitting pairs with their masks' values, the number of masks with each value, and if they are colours.
 
-    Without a list of colours, the values are colours if any mask has some, or if the palettes of two masks give an
-    index different colours; then all masks are read so.
+    Without a list of colours, the values are colours if any mask has some, or if palettes number the same colours
+    differently and no index is named (`has_indices`); then all masks are read so.
     """
 
     def check(pair: Pair, in_colour: bool) -> tuple[NDArray[np.int64], tuple[int, int], bool] | DataError:
@@ -352,7 +378,9 @@ def check_masks(
             not isinstance(result, DataError) and result[2] and result[1] == checked[pair.picture].size
             for pair, result in zip(readable, results, strict=True)
         )
-        has_colours = has_colours or not (in_colour or have_one_palette([pair.mask for pair in readable]))
+        if not (has_colours or in_colour or number_colours_alike([pair.mask for pair in readable])):
+            has_colours = not has_indices
+            print(PALETTES * has_indices, end="\n" * has_indices)
         if has_colours and not in_colour:
             results = list(pool.map(partial(check, in_colour=True), readable))
     fitting, counts = [], Counter[int]()
@@ -374,9 +402,13 @@ def check_masks(
     return fitting, counts, has_colours
 
 
-def have_one_palette(masks: Sequence[Path]) -> bool:
-    """Return False if the palettes of two masks give an index that both use different colours."""
-    seen: dict[int, tuple[int, ...]] = {}
+def number_colours_alike(masks: Sequence[Path]) -> bool:
+    """Return False if the palettes of two masks give a colour that both use different indices.
+
+    Masks with the index 255, which is void, are numbered by a rule, whatever their palettes say.
+    """
+    seen: dict[tuple[int, ...], int] = {}
+    is_alike = True
     for path in masks:
         try:
             with Image.open(path) as image:
@@ -384,11 +416,12 @@ def have_one_palette(masks: Sequence[Path]) -> bool:
                 used = np.unique(np.asarray(image)).tolist() if palette else []
         except (OSError, ValueError, SyntaxError):  # a problem that read_mask has named
             continue
-        for index in used:
-            colour = tuple((palette or [])[3 * index : 3 * index + 3])
-            if seen.setdefault(index, colour) != colour:
-                return False
-    return True
+        if IGNORED in used:
+            return True
+        colours = {index: tuple((palette or [])[3 * index : 3 * index + 3]) for index in used}
+        if len(set(colours.values())) == len(colours):
+            is_alike &= all(seen.setdefault(colour, index) == index for index, colour in colours.items())
+    return is_alike
 
 
 def find_present(

@@ -87,8 +87,8 @@ def is_heic(path: Path) -> bool:
     if path.suffix.lower() in HEIC:
         return True
     with path.open("rb") as file:
-        start = file.read(12)
-    return start[4:8] == b"ftyp" and start[8:12] in HEIC_BRANDS
+        start = file.read(64)
+    return start[4:8] == b"ftyp" and start[8:12] in HEIC_BRANDS and b"avif" not in start and b"avis" not in start
 
 
 def convert_heic(path: Path) -> tuple[Path, tuple[int, int]]:

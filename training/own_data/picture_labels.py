@@ -12,6 +12,7 @@ from training.own_data.labels import clean_label
 from training.own_data.options import PATTERN, DataOptions
 from training.own_data.problems import Problems
 from training.own_data.tables import LABELS, OwnTable, read_division, read_own_table
+from training.pictures.files import SUFFIXES
 from training.sentences import list_names
 from training.splitting import PART_NAMES, TEST, TRAIN, VALID
 
@@ -20,6 +21,7 @@ NAMES = (
     "image_name", "filenames", "filepaths", "id",
 )  # fmt: skip
 CSV_NAMES = ("labels.csv", "train.csv")
+TRIED = 200  # names that show which of several columns has those of the pictures
 
 
 @dataclass(frozen=True)
@@ -90,11 +92,11 @@ def label_by_csv(
     by_name = index_names(folder, paths)
     name_column, label_column = find_picture_columns(names, own, by_name)
     group_column = names.find(own.group, (), "--group") if own.group else None
-    listed = PART_NAMES.get(names.path.stem.casefold())  # train.csv beside train/ and test/, whose names repeat
+    named = PART_NAMES.get(names.path.stem.casefold())  # train.csv beside train/ and test/, whose names repeat
     found, rows, missing = [], [], 0
     for number, (place, row) in enumerate(names.iterate()):
         name, label = row[name_column].replace("\\", "/"), clean_label(row[label_column])
-        matches = prefer_part(match_name(name, by_name), folder, listed)
+        matches = prefer_part(match_name(name, by_name), folder, named)
         where = f"{names.path.name}, {place}"
         if not label:
             problems.add(where, "The row has no label.")
@@ -146,12 +148,13 @@ def find_picture_columns(
 ) -> tuple[str, str]:
     """Return the columns of names and labels: those with usual names, else the first and the second of two.
 
-    Of several columns with usual names, it is the first whose first cell is a picture, of those in `by_name`.
+    If none of the names in the column with the most usual one is a picture, of those in `by_name`, it is the column
+    with the most of them.
 
     Raises:
         DataError: a column is lacking, or the first line does not name the columns.
     """
-    files = [column for column in table.columns if Path(column).suffix and match_name(column, by_name)]
+    files = [name for name in table.columns if Path(name).suffix.lower() in SUFFIXES and match_name(name, by_name)]
     if files:
         raise DataError(
             f"The first line of {table.path} names the picture {files[0]}; write the names of the columns above it, "
@@ -166,8 +169,14 @@ def find_picture_columns(
             raise
         return table.columns[0], table.columns[1]
     named = [column for column in table.columns if column.strip().casefold() in usual]
-    matching = [column for column in named if match_name(str(table.table[column].iloc[0]).replace("\\", "/"), by_name)]
-    return name if name in matching else next(iter(matching), name), label
+    counts = {column: count_matches(table, column, by_name) for column in named}
+    return (name if counts[name] else max(named, key=counts.__getitem__)), label
+
+
+def count_matches(table: OwnTable, column: str, by_name: Mapping[str, Sequence[tuple[Path, tuple[str, ...]]]]) -> int:
+    """Return how many of the first cells of a column name a picture."""
+    cells = table.table[column].iloc[:TRIED].astype(str)
+    return sum(bool(match_name(cell.replace("\\", "/"), by_name)) for cell in cells)
 
 
 def index_names(folder: Path, paths: Sequence[Path]) -> dict[str, list[tuple[Path, tuple[str, ...]]]]:

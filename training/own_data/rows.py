@@ -1,7 +1,7 @@
 """Read a user's own table to predict one of its columns: what each column holds, what is wrong with it, its split."""
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -113,7 +113,7 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
         DataError: the data cannot be used.
     """
     problems = Problems(data, own.skip_bad, "rows")
-    source, own = settle_division(read_source(data, target, problems, seed), target, own)
+    source, own = settle_division(read_source(data, (target, *list_reported(own)), problems, seed), target, own)
     roles = assign_roles(source, target, own, data)
     name, columns = roles.target, roles.columns
     given = find_given(roles, source, problems)
@@ -130,6 +130,8 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
     keys, copies = make_keys(table, y, groups, has_times=roles.time is not None)
     print_lines(lines := lines + copies)
     parts = [source.parts[row] for row in np.flatnonzero(given).tolist()]
+    if TEST in source.parts and TEST not in parts:
+        print(f"No row of the given test has a target ({name}), so a part of the others is the test.")
     times = values[roles.time].rename(roles.time) if roles.time else None
     rows, split = divide(y, bool(labels), parts, keys, times, seed)
     if labels:
@@ -176,7 +178,7 @@ class _Source:
     delimiter: str
 
 
-def read_source(data: Path, target: str | None, problems: Problems, seed: int) -> _Source:
+def read_source(data: Path, kept: Collection[str | None], problems: Problems, seed: int) -> _Source:
     """Read a table, or those of a folder; the columns of the others are those of the training part.
 
     If the tables divide the data, fast.ai's column is_valid is left out, which the others may lack; unless it is the
@@ -200,7 +202,7 @@ def read_source(data: Path, target: str | None, problems: Problems, seed: int) -
     first = next(path for path, part in tables.items() if part in (TRAIN, None))
     names = found[first].columns
     if not {VALID, TEST}.isdisjoint(tables.values()):
-        unused, _, lines = read_division(found[first].table, "files divide the data", (target,))
+        unused, _, lines = read_division(found[first].table, "files divide the data", kept)
         print_lines(lines)
         names = [name for name in names if name != unused]
     for path, own in found.items():
@@ -235,7 +237,7 @@ def settle_division(source: _Source, target: str | None, own: DataOptions) -> tu
         print(f"--time {own.time} has no effect, since the data has a test of its own.")
         own = replace(own, time=None)
     other = f"--time {own.time} divides the rows" if own.time else ""
-    name, parts, lines = read_division(source.table, other, (target,))
+    name, parts, lines = read_division(source.table, other, (target, *list_reported(own)))
     print_lines(lines)
     if name:
         source = replace(source, table=source.table.drop(columns=name), parts=parts or source.parts)
@@ -279,7 +281,7 @@ def assign_roles(source: _Source, target: str | None, own: DataOptions, data: Pa
     for column in (columns[key] for key in kept):
         if column.question and (column.name == time or column.kind == NUMBER):
             raise DataError(column.question)
-    reported = find_groups(own.groups, columns, data)
+    reported = find_groups(own, columns, data)
     others = [column for key, column in columns.items() if key not in (name, group, time)]
     print_columns(data, source, f"{name}{how}", others)
     inputs = [column for column in others if column.kind != LEFT_OUT]
@@ -325,10 +327,15 @@ def check_inputs(table: pd.DataFrame, target: str, data: Path) -> None:
         )
 
 
-def find_groups(asked: str | None, columns: Mapping[str, Column], data: Path) -> list[Column]:
+def find_groups(own: DataOptions, columns: Mapping[str, Column], data: Path) -> list[Column]:
     """Return the columns to report by."""
-    names = [name.strip() for name in (asked or "").split(",") if name.strip()]
-    return [columns[find_column(list(columns), name, (), "--groups", data)] for name in dict.fromkeys(names)]
+    names = dict.fromkeys(list_reported(own))
+    return [columns[find_column(list(columns), name, (), "--groups", data)] for name in names]
+
+
+def list_reported(own: DataOptions) -> list[str]:
+    """Return the columns that --groups names."""
+    return [name.strip() for name in (own.groups or "").split(",") if name.strip()]
 
 
 def print_columns(data: Path, source: _Source, target: str, inputs: Sequence[Column]) -> None:

@@ -30,6 +30,7 @@ from training.own_data.problems import Problems
 from training.own_data.tables import LABELS, find_tables, name_data, read_division, read_own_table
 from training.sentences import list_names
 from training.splitting import (
+    PART_NAMES,
     PARTS,
     TEST,
     TRAIN,
@@ -209,20 +210,23 @@ def read_files(folder: Path, problems: Problems) -> list[Row]:
     """
     files = [path for path in list_files(folder) if UNLABELLED not in path.relative_to(folder).parts[:-1]]
     paths = [path for path in files if path.suffix.lower() == ".txt"]
-    parts = find_parts(folder, paths, "texts")
+    # Files straight in a folder such as notes/ are no labels beside parts.
+    inside = {path: path.relative_to(folder).parts for path in paths}
+    deep = [path for path, names in inside.items() if len(names) > 2 or names[0].casefold() in PART_NAMES]
+    parts = find_parts(folder, deep, "texts")
     if not parts:
         check_labels(folder, paths, "texts")
     rows, loose = [], []
     for path in paths:
         *folders, _ = path.relative_to(folder).parts
         part = parts.get(folders[0]) if folders else None
-        inside = folders[1:] if part else folders
+        labels = folders[1:] if part else folders
         place = path.relative_to(folder).as_posix()
-        if not inside:
+        if not labels or (parts and not part):
             loose.append(place)
             continue
         try:
-            rows.append(Row(read_text(path), inside[0], place, part))
+            rows.append(Row(read_text(path), labels[0], place, part))
         except BadInput as error:
             problems.add(place, str(error))
     if not rows and not problems.found:
@@ -230,7 +234,8 @@ def read_files(folder: Path, problems: Problems) -> list[Row]:
     print(f"The labels are the names of the subfolders{' of ' + list_names(sorted(parts)) if parts else ''}.")
     if loose:
         print(f"Not used, since they are in no label's folder: {len(loose):,} texts, such as {loose[0]}.")
-    for line in describe_others(Counter(name_kind(path) for path in files if path not in set(paths)), ".txt files"):
+    others = Counter(name_kind(path) for path in files if path.suffix.lower() != ".txt")
+    for line in describe_others(others, ".txt files"):
         print(line)
     return rows
 

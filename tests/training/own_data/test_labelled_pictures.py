@@ -1,6 +1,7 @@
 """A user's own pictures: where their labels are, what is wrong with them, and their split."""
 
 import importlib.util
+import io
 import re
 import unicodedata
 from dataclasses import replace
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, features
 
 pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
 
@@ -119,11 +120,12 @@ def test_folders_that_look_like_parts_are_no_labels(tmp_path, form):
         read(tmp_path)
 
 
-def test_labels_may_have_the_same_subfolders(tmp_path):
-    for start, label in enumerate(("happy", "sad")):
+@pytest.mark.parametrize("labels", [("happy", "sad"), ("bus station", "train station")])
+def test_labels_may_have_the_same_subfolders(tmp_path, labels):
+    for start, label in enumerate(labels):
         for other, person in enumerate(("ann", "bob")):
             draw(tmp_path / label / person, 12, 100 * start + 50 * other)
-    assert read(tmp_path).labels == ("happy", "sad")
+    assert read(tmp_path).labels == labels
 
 
 def test_a_folder_in_a_folder_of_its_name_is_pointed_to(flowers, tmp_path):
@@ -158,7 +160,22 @@ def test_near_copies_of_training_pictures_in_the_test_are_named(tmp_path, capsys
     found = read(tmp_path)
     assert found.labels == ("cat", "dog", "plain")
     said = capsys.readouterr().out
-    assert "Warning: 6 test pictures are nearly the same as others, such as test/cat/0.jpg and train/cat/0.jpg" in said
+    assert re.search(
+        "Warning: 6 of [0-9]+ test pictures are nearly the same as others of their label, such as test/cat", said
+    )
+
+
+def test_drawings_on_a_plain_ground_are_no_copies_of_each_other(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for label, shape in (("circle", "ellipse"), ("square", "rectangle")):
+        (tmp_path / label).mkdir()
+        for number in range(20):
+            image, side = Image.new("RGB", (200, 200), "white"), int(rng.integers(30, 90))
+            x, y = rng.integers(5, 195 - side, 2).tolist()
+            getattr(ImageDraw.Draw(image), shape)((x, y, x + side, y + side), outline="black", width=4)
+            image.save(tmp_path / label / f"{number}.png")
+    assert sum(sizes(read(tmp_path)).values()) == 40
+    assert "Warning" not in capsys.readouterr().out
 
 
 def test_a_split_without_near_copies_is_not_warned_of(flowers, capsys):
@@ -237,6 +254,14 @@ def test_heic_called_jpg_is_read_as_heic(flowers, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(DataError, match=r"phone\.jpg: HEIC can only be read with pillow-heif"):
         read(flowers)
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
+def test_an_avif_of_the_brand_mif1_is_no_heic(flowers):
+    data = io.BytesIO()
+    Image.new("RGB", (40, 30), "red").save(data, "AVIF")
+    (flowers / "rose/phone.avif").write_bytes(data.getvalue().replace(b"ftypavif", b"ftypmif1", 1))
+    assert sum(sizes(read(flowers)).values()) == 25
 
 
 def test_heic_is_read_with_pillow_heif(flowers):
@@ -347,6 +372,14 @@ def test_the_column_of_names_is_the_one_with_pictures(tmp_path, column):
     assert read(tmp_path / "labels.csv").labels == ("a", "b")
 
 
+def test_a_lost_picture_in_the_first_row_does_not_change_the_column_of_names(tmp_path):
+    draw(tmp_path / "pictures", 24)
+    rows = [f"{number},{'lost' if not number else 23 - number}.png,{'ab'[number % 2]}" for number in range(24)]
+    (tmp_path / "labels.csv").write_text("\n".join(["id,name,label", *rows]), encoding="utf-8")
+    with pytest.raises(DataError, match=r"1 problem with .*\n.*There is no picture lost\.png"):
+        read(tmp_path / "labels.csv")
+
+
 def test_a_csv_whose_first_line_is_a_picture_has_no_header(tmp_path):
     paths = draw(tmp_path / "pictures", 24)
     rows = [f"{path.name},{'ab'[row % 2]}" for row, path in enumerate(paths)]
@@ -358,6 +391,8 @@ def test_a_csv_whose_first_line_is_a_picture_has_no_header(tmp_path):
 def test_names_in_train_csv_are_of_the_folder_train(tmp_path):
     for start, part in enumerate(("train", "test")):
         draw(tmp_path / part, 24, name="{}.png", **{}) if not start else draw(tmp_path / part, 24)
+    draw(tmp_path / "elsewhere/one", 1)
+    draw(tmp_path / "elsewhere/two", 1)
     rows = [f"{number},{'ab'[number % 2]}" for number in range(24)]
     (tmp_path / "train.csv").write_text("\n".join(["id,label", *rows]), encoding="utf-8")
     found = read(tmp_path / "train.csv")

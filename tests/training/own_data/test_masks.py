@@ -122,7 +122,7 @@ def test_an_export_of_cvat_in_the_layout_of_pascal_voc_is_read(streets):
     check_classes_and_masks(streets, expected)
 
 
-def test_masks_whose_palettes_differ_are_read_in_colour(streets):
+def test_masks_whose_palettes_differ_are_read_in_colour(streets, capsys):
     """One tool numbers the colours of each mask anew, so an index means nothing."""
     expected = decode(read(streets))
 
@@ -143,8 +143,8 @@ def test_masks_whose_palettes_differ_are_read_in_colour(streets):
     expected[one.stem] = codes
     change(streets, number_anew)
     (streets / "codes.txt").write_text("\n".join(NAMES), encoding="utf-8")
-    with pytest.raises(DataError, match="have colours, or palettes that differ, but its list of classes has none"):
-        read(streets)
+    assert read(streets).classes.in_colour is False
+    assert "Warning: the palettes of the masks number the same colours differently" in capsys.readouterr().out
     lines = [f"{name} {red} {green} {blue}" for name, (red, green, blue) in zip(NAMES, COLOURS, strict=True)]
     (streets / "codes.txt").write_text("\n".join(lines), encoding="utf-8")
     check_classes_and_masks(streets, expected)
@@ -178,9 +178,45 @@ def test_names_with_numbers_are_no_indices(tmp_path):
     assert read_classes(tmp_path / "classes.txt").codes == {0: 0, 7: 1}
     (tmp_path / "classes.txt").write_text("id,name,r,g,b\n0,sky,128,128,128\n1,road,128,64,128\n", encoding="utf-8")
     assert read_classes(tmp_path / "classes.txt").names == ("sky", "road")
-    (tmp_path / "classes.txt").write_text("0 sky\n0 road\n", encoding="utf-8")
-    with pytest.raises(DataError, match="must list 2 to 255 different classes"):
-        read_classes(tmp_path / "classes.txt")
+    (tmp_path / "classes.txt").write_text("0 sky\n1 road\n255 void\n", encoding="utf-8")
+    assert read_classes(tmp_path / "classes.txt").names == ("sky", "road")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("1 euro", "2 euros", "5 euros"), ("0.5 m", "1.5 m", "2.5 m"), ("zone:0", "zone:1"), ("level=1", "level=2"),
+        ("1:00", "2:00"), ("1 wheel", "2 wheels", "4 wheels"), ("0 sky", "0 road"),
+    ],
+)  # fmt: skip
+def test_names_that_only_look_numbered_stay_names(tmp_path, names):
+    (tmp_path / "classes.txt").write_text("\n".join(names), encoding="utf-8")
+    assert read_classes(tmp_path / "classes.txt").names == names
+    lines = [f"{name} {index} 0 0" for index, name in enumerate(names)]
+    (tmp_path / "classes.txt").write_text("\n".join(lines), encoding="utf-8")
+    assert read_classes(tmp_path / "classes.txt").names == names
+
+
+def test_lines_that_are_counted_from_1_may_name_masks_from_0(streets):
+    expected = decode(read(streets))
+    (streets / "classes.txt").write_text("1: sky\n2: road\n3: house\n4: car", encoding="utf-8")
+    check_classes_and_masks(streets, expected)
+
+
+def test_palettes_of_viewers_do_not_change_what_indices_mean(streets):
+    """Half of the masks have a grey palette, or one colour is a shade off, or 255 is void."""
+    expected = decode(read(streets))
+
+    def add_viewers(codes):
+        image = add_palette(codes)
+        if codes.sum() % 2:
+            image.putpalette(np.repeat(np.arange(256, dtype=np.uint8), 3).tobytes())
+        return image
+
+    change(streets, add_viewers)
+    found = read(streets)
+    assert found.classes.names == ("class 0", "class 1", "class 2", "class 3")
+    assert all(np.array_equal(mask, expected[name]) for name, mask in decode(found).items())
 
 
 @pytest.mark.parametrize("form", ["{}.png.mask.png", "{}.png.png", "mask_{}.png", "{}_mask.png"])
@@ -213,6 +249,19 @@ def test_if_no_picture_has_a_mask_one_sentence_says_what_is_there(streets):
     (streets / "labels/instances.json").write_text("{}", encoding="utf-8")
     with pytest.raises(DataError, match=r"outlines in instances.json cannot be read, so export the masks as PNG"):
         read(streets)
+
+
+def test_a_list_names_pictures_by_their_paths_and_nothing_else_is_a_list(streets, capsys):
+    for folder in ("images", "labels"):
+        for number, path in enumerate(sorted((streets / folder).iterdir())):
+            target = streets / folder / ("aachen", "berlin")[number % 2] / f"my photo {number // 2}.v1.png"
+            target.parent.mkdir(exist_ok=True)
+            path.rename(target)
+    (streets / "val.txt").write_text("aachen/my photo 0.v1.png\naachen/my photo 1.v1\n", encoding="utf-8")
+    (streets / "test.txt").write_text("my photo 2\n1. notes\n3 failed\n", encoding="utf-8")  # in both cities, or none
+    found = read(streets)
+    assert sorted(pair.name for pair in found.parts[VALID]) == ["aachen/my photo 0.v1", "aachen/my photo 1.v1"]
+    assert "test.txt" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("place", ["valid.txt", "ImageSets/Segmentation/val.txt"])
@@ -529,7 +578,7 @@ def test_a_photograph_is_no_mask(streets):
 def test_a_list_without_colours_does_not_fit_masks_of_colours(streets):
     (streets / "codes.txt").write_text("\n".join(NAMES), encoding="utf-8")
     change(streets, paint)
-    with pytest.raises(DataError, match="colours, or palettes that differ, but its list of classes has none; write"):
+    with pytest.raises(DataError, match="have colours, but its list of classes has none; write a name"):
         read(streets)
 
 

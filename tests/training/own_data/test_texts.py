@@ -3,6 +3,7 @@
 import gzip
 import lzma
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -258,6 +259,10 @@ def test_folders_beside_parts_and_folders_in_one_are_pointed_out(tmp_path):
         write_files(tmp_path / "mine" / part)
     with pytest.raises(DataError, match=r"has parts of a data set \(test, train\) and other folders of texts"):
         read(tmp_path / "mine")
+    for name in ("neg", "pos"):
+        shutil.rmtree(tmp_path / "mine/extra" / name)
+    (tmp_path / "mine/extra/notes.txt").write_text("no label", encoding="utf-8")
+    assert sum(sizes(read(tmp_path / "mine"))) == 96
     write_files(tmp_path / "zip/inner/inner")
     with pytest.raises(DataError, match=r"zip has only the subfolder inner; did you mean --data .*inner/inner\?$"):
         read(tmp_path / "zip")
