@@ -178,6 +178,7 @@ class TitleIndex:
 
 
 def _list_pairs(text: str) -> set[str]:
+    text = f" {text} "
     return {text[start : start + 2] for start in range(len(text) - 1)}
 
 

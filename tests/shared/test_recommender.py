@@ -142,6 +142,8 @@ def test_what_names_no_movie_or_several_gets_a_message(rating, named, sentence):
         ("shawshenk redemtion", "The Shawshank Redemption (1994)"),
         ("AMELEI", "Amelia (2009)"),
         ("teh matrix (1999", "The Matrix (1999)"),
+        ("hluk", "Hulk (2003)"),
+        ("msak", "Mask (1985)"),
     ],
 )
 def test_a_misspelled_title_is_compared_letter_by_letter_with_few_others(rating, monkeypatch, typed, title):
