@@ -42,7 +42,7 @@ def make_repository(api: HfApi, repo: str, private: bool) -> tuple[ModelInfo, bo
             info = ask(lambda: api.model_info(repo), repo)
             if private and not info.private:  # another server may ignore the option
                 raise PublishError(f"The Hub has created {repo} as public although it should be private.")
-        print(f"{repo} is new on the Hub, and {'private' if info.private else 'public'}.")
+        print(f"The model {repo} is new on the Hub, and {'private' if info.private else 'public'}.")
     if private and not info.private:
         raise PublishError(f"{repo} already exists and is public; make it private on its page, or use another name.")
     return info, is_new

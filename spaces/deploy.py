@@ -187,7 +187,7 @@ def upload_space(
     if is_new:
         with explain_payment():
             ask(partial(create, space_hardware=options.hardware, private=options.private or None), space)
-        print(f"{space} is new on the Hub, and {'private' if options.private else 'public'}.")
+        print(f"The Space {space} is new on the Hub, and {'private' if options.private else 'public'}.")
     with mention_leftover(space, is_new, "space"), explain_payment():
         info = info or ask(partial(api.space_info, space), space)
         there = list_files(info)

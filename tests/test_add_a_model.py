@@ -57,6 +57,15 @@ def test_nothing_but_one_script_and_one_folder_is_new(repository):
     assert len((copy / "training/tumour.py").read_text().splitlines()) < 40
 
 
+@pytest.mark.parametrize("rule", [["check"], ["format", "--check"]])
+def test_its_script_passes_the_checks_of_a_contributor(repository, rule):
+    copy, _ = repository
+    config = ["--no-cache", "--config", str(ROOT / "pyproject.toml")]
+    command = [sys.executable, "-m", "ruff", *rule, *config, "training/tumour.py"]
+    done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
 def test_the_readme_of_its_space_says_nothing_of_salary(repository):
     """What only salary's has, of all demos, is replaced, but for the colours and the task."""
     copy, _ = repository

@@ -219,11 +219,11 @@ def test_your_own_model_online_as_the_readme_says(tmp_path):
     clone = tmp_path / "clone"
     copy_repository(clone)
     lines = [line.replace("USER", "me") for line in find_commands("README", "Your own model, online")]
-    assert lines.pop(1) == "make demo MODELS=runs"  # tests/spaces/test_gallery.py shows it
+    assert lines.pop(1) == "make demo MODELS=runs/mine"  # tests/spaces/test_gallery.py shows it
     assert len(lines) == 3
     assert [line.replace("USER", "me") for line in find_commands("your_own")[:4]] == [
         lines[0],
-        "make demo MODELS=runs",
+        "make demo MODELS=runs/mine",
         *lines[1:],
     ]
     with Hub(run_spaces=True) as hub:

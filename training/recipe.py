@@ -328,7 +328,10 @@ def load(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settin
     """Load the data that the options name, or made-up data for --smoke without --data."""
     data = make_up_data(recipe, options, settings)
     splits = recipe.load_own(data, settings) if data else recipe.load(options.data, settings)
-    return replace(splits, description=splits.description.reword(read_words(options, splits.description)))
+    description = splits.description.reword(read_words(options, splits.description))
+    if data and not description.is_own:  # a demo's page with figures of made-up data must not look like its own
+        description = description.reword({"title": f"{description.about.title} (made-up data)"})
+    return replace(splits, description=description)
 
 
 def make_up_data(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings) -> str | None:

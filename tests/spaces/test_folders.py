@@ -27,7 +27,7 @@ def read_requirements(name: str) -> dict[str, str]:
 
 
 def test_there_are_spaces():
-    assert set(MODELS) == set(BUDGET_MB) == set(SPACES) - {"gallery"}
+    assert set(BUDGET_MB) <= set(MODELS) == set(SPACES) - {"gallery"}
     assert not (ROOT / "spaces/__init__.py").exists()  # would hide the package `spaces` of ZeroGPU
 
 
@@ -79,7 +79,7 @@ def test_model_is_within_its_size_budget_and_has_its_documents(name):
     folder = ROOT / "spaces" / name / "model"
     documents = {"README.md", "LICENSE.md", "metrics.json"}  # people read them; answering needs none of them
     sizes = {path.name: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
-    assert sum(size for file, size in sizes.items() if file not in documents) <= BUDGET_MB[name] * 1e6
+    assert sum(size for file, size in sizes.items() if file not in documents) <= BUDGET_MB.get(name, 3) * 1e6
     assert sum(sizes[file] for file in documents) <= 100_000
     for file in ("onnx/model.onnx", "gallery.json", "metrics.json", "LICENSE.md", "README.md"):
         assert (folder / file).stat().st_size > 0

@@ -170,14 +170,15 @@ def test_every_checkpoint_folder_gets_a_page_beside_the_demos(runs):
     (runs / ".flowers-1x2y").mkdir()
     shutil.copyfile(runs / "flowers/gallery.json", runs / ".flowers-1x2y/gallery.json")  # a run that is being written
     app = load_app("gallery")
-    assert list(app.names.values())[5:] == ["flowers", "leaves", "loans", "tickets"]
+    assert list(app.names.values())[-4:] == ["flowers", "leaves", "loans", "tickets"]
     assert list_endpoints(app, "loans") == {"/loans", "/loans_explain", "/loans_what_if", "/loans_batch"}
     assert list_endpoints(app, "tickets") == {"/tickets", "/tickets_explain", "/tickets_batch"}
     config = str(app.demo.get_config_file())
     for name in (*demos, *demos.values()):
         assert f'href="./{name}"' in config
     titles = re.findall("<h2>([^<]+)</h2>", config)
-    assert titles[:5] == ["My flowers", "My leaves", "My loans", "My tickets", "Cat or dog"]
+    assert titles[:4] == ["My flowers", "My leaves", "My loans", "My tickets"]
+    assert "Cat or dog" in titles[4:]
     assert "Your own: My flowers, My leaves, My loans, My tickets." in config
     assert "cannot be shown" not in config
 
@@ -229,6 +230,6 @@ def test_a_folder_without_models_is_named(runs, caplog, exists):
     if not exists:
         runs.rmdir()
     app = load_app("gallery")
-    assert len(app.apps) == 5
+    assert len(app.apps) == len(list((ROOT / "spaces").glob("*/model")))
     assert "There are no models in the folder runs." in str(app.demo.get_config_file())
     assert f"MODELS is {runs}, which is not a folder with checkpoint folders" in caplog.text
