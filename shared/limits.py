@@ -68,8 +68,8 @@ class Limits:
 
     client_requests: int = _limit(
         1_000,
-        "requests of a client in progress at once, at most a quarter of the files that the process may open; each page "
-        "that is open has one, and each needs a connection",
+        "requests of a client in progress at once, at most a quarter of the files that the process may open, since "
+        "each has a connection; a page has up to nine while it opens",
     )
 
     # The queue
