@@ -28,7 +28,8 @@ INDEX_NAME, NAME = r"(id|index|value|pixel value|class_id|class id|label_id)", r
 HEADER = re.compile(rf"(# )?({INDEX_NAME}[\s,;:]+)?{NAME}[\s,;:]+(r|red|colou?r|color_rgb|hex)\b.*", re.IGNORECASE)
 HEADER_OF_NAMES = re.compile(rf"(# )?({INDEX_NAME}\s*[,;:\t]\s*{NAME}|{NAME}\s*[,;:\t]\s*{INDEX_NAME})", re.IGNORECASE)
 NAME_ALONE = ("name", "names", "class", "classes", "label", "labels")  # headers of a CSV
-NUMBER_FIRST = re.compile(r"(?P<index>\d+)(?:\s*[,;=\t]\s*|\s*[:.]\s*(?!\d)|\s+)(?P<name>\S.*)")
+NUMBER_AND_SPACE = re.compile(r"(?P<index>\d+)\s+(?P<name>\S.*)")
+NUMBER_FIRST = re.compile(r"(?P<index>\d+)(?:\s*[,;=\t]\s*|\s*[:.]\s*(?!\d))(?P<name>\S.*)")
 NUMBER_LAST = re.compile(r"(?P<name>\S.*?)\s*[,;:=\t]\s*(?P<index>\d+)")
 
 
@@ -97,12 +98,13 @@ def read_names(path: Path, lines: list[str]) -> Classes:
 def split_numbers(lines: Sequence[str]) -> list[tuple[int, str]]:
     """Return the index and the name in each line, such as "0 background" or "background,0"; [] if they have none.
 
-    Indices begin with 0 or 1, and neither they nor the names repeat: "1 wheel" and "2 wheels" are names.
+    Indices begin with 0 or, before something else than a space, with 1; neither they nor the names repeat. So "1 wheel"
+    and "2 wheels" are names.
     """
-    for pattern in (NUMBER_FIRST, NUMBER_LAST):
+    for pattern, first in ((NUMBER_AND_SPACE, 0), (NUMBER_FIRST, 1), (NUMBER_LAST, 1)):
         found = [(int(match["index"]), match["name"]) for line in lines if (match := pattern.fullmatch(line))]
         indices, names = {index for index, _ in found}, {name for _, name in found}
-        if len(lines) == len(found) == len(indices) == len(names) and min(indices) <= 1 and max(indices) <= IGNORED:
+        if len(lines) == len(found) == len(indices) == len(names) and min(indices) <= first and max(indices) <= IGNORED:
             return found
     return []
 

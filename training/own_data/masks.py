@@ -1,5 +1,6 @@
 """Read a user's own pictures and masks, check them, and split them."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +39,8 @@ MIN_PICTURES, MIN_TRAINED = 6, 2
 PICTURE_FOLDERS = ("images", "image", "imgs", "img", "pictures", "jpegimages")  # the last as in Pascal VOC
 MASK_FOLDERS = ("masks", "labels", "mask", "label", "annotations", "segmentation", "segmentationclass")
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif")  # lossless
+MORE = re.compile(r"-?\d|\S*[./]\S*")  # behind a name in a list of pictures: 1, 0 or -1, or the mask's path
+SUFFIX = re.compile(r"\.\w{2,4}$")
 PALETTES = (
     "Warning: the palettes of the masks number the same colours differently, but the classes have indices; if the "
     "colours are the classes, list them with their colours in classes.txt."
@@ -258,12 +261,13 @@ def read_lists(root: Path, names: Iterable[str]) -> dict[str, str]:
 
 def match_line(line: str, by_ending: Mapping[str, set[str]]) -> str | None:
     """Return the picture that a line of a list names, by its path or the end of it; None if it is none or several."""
-    for text in (line, line.split(maxsplit=1)[0]):
+    first, *rest = line.split(maxsplit=1)
+    for text in (line, first) if rest and MORE.fullmatch(rest[0]) else (line,):
         path = text.casefold().replace("\\", "/").strip("/")
         folders = path.split("/")
         for start in range(len(folders)):
             ending = "/".join(folders[start:])
-            for name in (ending, ending.rpartition(".")[0]):
+            for name in (ending, SUFFIX.sub("", ending)):
                 if len(matches := by_ending.get(name, set())) == 1:
                     return next(iter(matches))
     return None

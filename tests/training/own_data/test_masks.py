@@ -186,7 +186,8 @@ def test_names_with_numbers_are_no_indices(tmp_path):
     "names",
     [
         ("1 euro", "2 euros", "5 euros"), ("0.5 m", "1.5 m", "2.5 m"), ("zone:0", "zone:1"), ("level=1", "level=2"),
-        ("1:00", "2:00"), ("1 wheel", "2 wheels", "4 wheels"), ("0 sky", "0 road"),
+        ("1:00", "2:00"), ("1 storey", "2 storeys", "3 storeys or more"),
+        ("1 wheel", "2 wheels", "4 wheels"), ("0 sky", "0 road"),
     ],
 )  # fmt: skip
 def test_names_that_only_look_numbered_stay_names(tmp_path, names):
@@ -258,7 +259,7 @@ def test_a_list_names_pictures_by_their_paths_and_nothing_else_is_a_list(streets
             target.parent.mkdir(exist_ok=True)
             path.rename(target)
     (streets / "val.txt").write_text("aachen/my photo 0.v1.png\naachen/my photo 1.v1\n", encoding="utf-8")
-    (streets / "test.txt").write_text("my photo 2\n1. notes\n3 failed\n", encoding="utf-8")  # in both cities, or none
+    (streets / "test.txt").write_text("1. my photo 1\nmy photo 2 failed\nmy photo 3\n", encoding="utf-8")  # a note
     found = read(streets)
     assert sorted(pair.name for pair in found.parts[VALID]) == ["aachen/my photo 0.v1", "aachen/my photo 1.v1"]
     assert "test.txt" not in capsys.readouterr().out
@@ -267,7 +268,7 @@ def test_a_list_names_pictures_by_their_paths_and_nothing_else_is_a_list(streets
 @pytest.mark.parametrize("place", ["valid.txt", "ImageSets/Segmentation/val.txt"])
 def test_a_list_of_pictures_to_validate_on_is_kept(streets, capsys, place):
     (streets / place).parent.mkdir(parents=True, exist_ok=True)
-    (streets / place).write_text("street-3\nimages/street-5.png\n", encoding="utf-8")
+    (streets / place).write_text("street-3 -1\nimages/street-5.png labels/street-5.png\n", encoding="utf-8")
     found = read(streets)
     assert sorted(pair.name for pair in found.parts[VALID]) == ["street-3", "street-5"]
     said = capsys.readouterr().out
