@@ -65,7 +65,9 @@ def test_missing_field_is_named(folder):
         load_model(folder)
 
 
-@pytest.mark.parametrize("name", ["../x", "/x", "a/../../x", "..\\x", "C:x", "C:\\x", "\\x", "\\\\server\\share\\x"])
+@pytest.mark.parametrize(
+    "name", ["../x", "/x", "a/../../x", "..\\x", "a\\x", "C:x", "C:\\x", "\\x", "\\\\server\\share\\x"]
+)
 def test_a_file_outside_the_folder_is_refused_however_it_is_written(folder, name):
     """On Linux, too: what is published here is loaded on Windows."""
     path = folder / "gallery.json"
@@ -120,11 +122,12 @@ def test_background_people_are_checked_on_load(folder):
     import hashlib
 
     path = folder / "background.csv"
+    first = next(line for line, row in enumerate(path.read_text().splitlines(), 1) if "Private" in row)
     path.write_bytes(path.read_bytes().replace(b"Private", b"Nowhere"))
     files = json.loads((folder / "gallery.json").read_text())["files"]
     entry = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size}
     change(folder, files={**files, "background.csv": entry})
-    with pytest.raises(CheckpointError, match=r"background\.csv, line \d+: Employer \(workclass\) must be"):
+    with pytest.raises(CheckpointError, match=rf"background\.csv, line {first}: Employer \(workclass\) must be"):
         load_model(folder)
 
 
@@ -176,6 +179,50 @@ def test_a_file_of_format_1_is_read(tmp_path):
     assert model.config.in_distribution_threshold == now.config.in_distribution_threshold
     assert model.metrics.trained.command == "python -m training.cat_dog"
     assert model.predict(model.example()) == now.predict(now.example())
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "renamed"),
+    [
+        (
+            "sentiment",
+            "text-classification",
+            {
+                "prose_mean": "in_distribution_mean",
+                "prose_spread": "in_distribution_spread",
+                "clear_from": "min_clear_probability",
+            },
+        ),
+        ("rating", "tabular-regression", {}),  # which has a task of its own now
+    ],
+)
+def test_fields_and_tasks_of_format_1_have_other_names_now(tmp_path, name, task, renamed):
+    folder = shutil.copytree(ROOT / "spaces" / name / "model", tmp_path / "model")
+    content = json.loads((folder / "gallery.json").read_text())
+    old = {before: content.pop(now) for before, now in renamed.items()}
+    (folder / "gallery.json").write_text(json.dumps(content | old | {"format": 1, "model": name, "task": task}))
+    model, now = load_model(folder), load_model(ROOT / "spaces" / name / "model")
+    assert model.config == now.config
+
+
+def test_the_training_in_an_old_metrics_file_is_read(tmp_path):
+    trained = {"command": "python -m training.salary", "seed": 3, "seconds": 9.5}
+    content = {
+        "model": "salary",
+        "headline": "good",
+        "figures": [],
+        "measured": {"date": "2026-11-24"},
+        "trained": trained | {"is_partial": False},
+        "options": "--quick",
+    }
+    (tmp_path / "metrics.json").write_text(json.dumps(content))
+    found = Metrics.read(tmp_path)
+    assert found.as_json()["trained"] == trained
+    content["measured"] = "2026-11-24"
+    (tmp_path / "metrics.json").write_text(json.dumps(content | {"seed": 4, "seconds": 8, "device": "a GPU"}))
+    found = Metrics.read(tmp_path)
+    assert (found.trained.command, found.trained.seed) == ("python -m training.salary --quick", 4)
+    assert (found.measured.date, found.measured.device) == ("2026-11-24", "a GPU")
 
 
 def test_what_an_old_metrics_file_has_in_another_form_is_left_out(tmp_path):

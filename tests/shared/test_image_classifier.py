@@ -96,6 +96,10 @@ def test_the_map_adds_up_to_the_answer(cat_dog):
     assert np.allclose(cat_dog.explain(CAT, "dog").evidence, -why.evidence, atol=1e-5)
     with pytest.raises(BadInput, match="cat, dog"):
         cat_dog.explain(CAT, "fox")
+    for picture in (CAT, cat_dog.example()):
+        answer = cat_dog.predict(picture)
+        assert cat_dog.explain(picture).in_distribution is answer.in_distribution is (picture == CAT)
+        assert answer.as_row()["in_distribution_score"] == round(answer.in_distribution_score, 2)
 
 
 def test_the_map_follows_the_cat(cat_dog):

@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -119,6 +120,14 @@ def test_a_smaller_answer(segmentation, longest, size):
     assert reduced.share == whole.share
     if longest >= 480:
         assert (reduced.mask == segmentation.predict(STREET, longest).mask).mean() > 0.99
+
+
+def test_a_reduced_answer_has_the_pixels_in_the_middle(segmentation):
+    mask = np.arange(9 * 6, dtype=np.uint8).reshape(6, 9)
+    whole = replace(segmentation.predict(STREET), mask=mask, confidence=mask / np.float32(100))
+    reduced = whole.reduce(3)
+    assert reduced.mask.tolist() == [[10, 13, 16], [37, 40, 43]]
+    assert reduced.confidence.tolist() == whole.confidence[1::3, 1::3].tolist()
 
 
 @pytest.mark.parametrize("longest", [0, -1, 1.5, "a", True, float("nan")])

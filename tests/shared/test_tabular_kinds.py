@@ -6,9 +6,10 @@ import shutil
 import numpy as np
 import pytest
 
-from shared import BadInput, load_model
+from shared import BadInput, CheckpointError, load_model
 from shared.session import Session
 from shared.space import replace_model
+from shared.tabular_regressor import TabularRegressorPrediction
 from tests.conftest import ROOT, load_app
 
 WEIGHTS = {"age": 2.0, "hours-per-week": -0.5}
@@ -97,6 +98,59 @@ def test_many_labels_share_the_probability(kinds):
     curve = dict(kinds.what_if(row, "age", points=74))
     assert curve[60] == pytest.approx(answer.probabilities["a"])
     assert curve[17] < curve[90]  # of the label that is predicted for the row, also where another is likelier
+
+
+@pytest.fixture
+def rescaled(tmp_path):
+    """The salary model, whose logits are halved and raised by 0.5."""
+    fields = {"labels": ["<50k", ">=50k"], "temperature": 2.0, "bias": 0.5}
+    return make_kind(tmp_path / "rescaled", task="tabular-classification", **fields)
+
+
+def test_the_logit_of_two_labels_is_calibrated(rescaled, salary, person):
+    before = salary.predict(person).probabilities[">=50k"]
+    answer = rescaled.predict(person)
+    odds = np.exp(np.log(before / (1 - before)) / 2 + 0.5)
+    assert answer.probabilities == pytest.approx({"<50k": 1 / (1 + odds), ">=50k": odds / (1 + odds)}, abs=1e-6)
+    shown = round(answer.probabilities[">=50k"], 4)
+    assert answer.as_row() == {"prediction": answer.label, "probability >=50k": shown}
+    why = rescaled.explain(person)
+    assert why.probability == answer.probabilities[">=50k"]  # also of somebody for whom the first is likelier
+    assert why.as_dict().keys() == {"probability", "base", "contributions"}
+
+
+def test_of_two_labels_that_are_as_likely_the_second_is_given(salary, monkeypatch):
+    monkeypatch.setattr(salary, "_run", lambda *_: [np.zeros(1)])
+    answer = salary.predict(salary.example())
+    assert (answer.label, answer.probabilities) == (">=50k", {"<50k": 0.5, ">=50k": 0.5})
+
+
+def test_a_number_has_six_digits_in_a_table():
+    answer = TabularRegressorPrediction(1234.56789, 0.000123456789, 123456789.0)
+    assert answer.as_row() == {"prediction": 1234.57, "low": 0.000123457, "high": 123457000.0}
+
+
+@pytest.mark.parametrize(
+    ("field", "change", "message"),
+    [
+        ("categories", lambda found: found | {"race": ["White", "?"]}, r"categories must begin with '\?'"),
+        ("numbers", lambda found: found | {"age": found["age"] | {"median": 91}}, "must have minimum <= median <="),
+        ("amounts", lambda _: {"capital-gain": [3.0, 2.0]}, "amounts must .* be in ascending order"),
+        ("amounts", lambda _: {"capital-gain": [2.0, 2.0]}, "amounts must .* be in ascending order"),
+        ("amounts", lambda _: {"race": [2.0]}, "amounts must belong to columns in numbers"),
+        ("open_categories", lambda _: ["age"], "open_categories must be in categories"),
+        ("columns", lambda found: [*found, "age"], "must name each of the columns once"),
+    ],
+)
+def test_a_wrong_config_is_refused(tmp_path, field, change, message):
+    content = json.loads((ROOT / "spaces/salary/model/gallery.json").read_text())
+    with pytest.raises(CheckpointError, match=message):
+        make_kind(tmp_path / "wrong", **content | {field: change(content.get(field))})
+
+
+def test_a_row_of_something_else_is_refused_as_such(salary, person):
+    with pytest.raises(BadInput, match=r"^Item 1: A row must be given as \{column: value\}, not '5'\.$"):
+        salary.predict_batch([person, 5])
 
 
 def test_an_explanation_of_many_columns_compares_with_fewer_rows(prices, monkeypatch):

@@ -1,13 +1,15 @@
 """The sentiment predictor, on the embedded model: what it answers, refuses, reads, and how it explains itself."""
 
+import shutil
+
 import numpy as np
 import pytest
 
-from shared import BadInput, load_model, session
+from shared import BadInput, CheckpointError, load_model, session
 from shared.shapley import average_changes, list_sets
 from shared.text_parts import MAX_PARTS, merge_spans, split_text
 from shared.tokens import clean_text, read_tokens
-from tests.conftest import DATA, ROOT
+from tests.conftest import DATA, ROOT, sign_folder
 
 GOOD = "A wonderful film. I loved the acting, the music and above all the ending."
 BAD = "A terrible film. I hated the acting, the music and above all the ending."
@@ -148,6 +150,48 @@ def test_a_hundred_thousand_words_are_read_at_both_ends(sentiment):
     why = sentiment.explain(text)
     assert "".join(piece for piece, _ in why.parts) == text
     assert sum(value is None for _, value in why.parts) == 1
+
+
+def test_a_word_that_is_read_at_both_ends_counts_once(sentiment):
+    most, head = sentiment.config.max_tokens - 2, sentiment.config.head
+    words = ["good"] * (head - 1) + ["untranslatableness"] + ["good"] * (most - head - 4)  # one token too many
+    (tokens,) = sentiment.tokenize([" ".join(words)])
+    parts = [" ".join(words)[start:end].split() for start, end in tokens.read]
+    assert (parts[0][-1], parts[1][0]) == ("un", "nslatableness")
+    answer = sentiment.predict(" ".join(words))
+    assert answer.words == answer.words_read == len(words) == len(parts[0]) + len(parts[1]) - 1
+
+
+def change_config(monkeypatch, model, **fields):
+    monkeypatch.setattr(model, "config", model.config.model_copy(update=fields))
+
+
+def test_a_clear_answer_is_as_probable_as_the_config_says(sentiment, monkeypatch):
+    answer = sentiment.predict(GOOD)
+    assert answer.as_row()["clear"] == "yes"
+    probability = max(answer.probabilities.values())
+    for least, is_clear in ((probability, True), (np.nextafter(probability, 1), False)):
+        change_config(monkeypatch, sentiment, min_clear_probability=least)
+        answer = sentiment.predict(GOOD)
+        assert (answer.in_distribution, answer.is_clear) == (True, is_clear)
+        assert answer.as_row()["clear"] == ("yes" if is_clear else "no")
+
+
+def test_of_more_than_two_labels_the_most_probable_is_explained(sentiment, monkeypatch):
+    change_config(monkeypatch, sentiment, labels=("a", "b", "c"))
+    monkeypatch.setattr(sentiment, "_run", lambda ids: (np.tile([0.2, 0.3, 0.5], (len(ids), 1)), np.zeros(len(ids))))
+    why = sentiment.explain(GOOD)
+    assert (why.label, why.probability, why.base) == ("c", 0.5, pytest.approx(0.5))
+
+
+def test_a_head_leaves_room_for_a_tail(sentiment, tmp_path):
+    folder = shutil.copytree(ROOT / "spaces/sentiment/model", tmp_path / "model")
+    most = sentiment.config.max_tokens - 2
+    sign_folder(folder, head=most - 1)
+    assert load_model(folder).config.head == most - 1
+    sign_folder(folder, head=most)
+    with pytest.raises(CheckpointError, match="head must be less than max_tokens - 2"):
+        load_model(folder)
 
 
 def test_what_lies_in_the_middle_of_a_long_text_changes_nothing(sentiment):

@@ -182,6 +182,9 @@ def test_gallery_requires_what_any_of_its_spaces_does(deploy, copy):
             "numpy is 1.2.4.6 in the Space's requirements.txt",
         ),
         ("salary/requirements.txt", "numpy==", "torch==", "has torch, which only training needs"),
+        ("salary/requirements.txt", "numpy==", "Transformers==", "has Transformers, which only training needs"),
+        ("salary/requirements.txt", "numpy==", "torchvision==", "has torchvision, which only training needs"),
+        ("salary/requirements.txt", "numpy==", "fastai==", "has fastai, which only training needs"),
         ("salary/requirements.txt", "gradio==", "gradioo==", "does not pin gradio"),
         ("salary/README.md", "sdk_version: 6", "sdk_version: 5", "README.md says sdk_version 5"),
         ("salary/README.md", "---\ntitle", "title", "has no header"),
@@ -294,6 +297,17 @@ def test_a_space_for_a_users_own_model_says_nothing_of_the_demo(deploy, copy, tm
         "the app is under Apache-2.0, see `LICENSE`.\n"
     )
     assert find_problems(files["README.md"].decode(), "space") == ([], [])
+
+
+@pytest.mark.parametrize(("count", "is_shown"), [(60, True), (61, False)])
+def test_a_summary_that_the_hub_does_not_accept_is_no_short_description(deploy, tmp_path, count, is_shown):
+    loans = copy_model(tmp_path / "loans", "salary", "Loans")
+    content = json.loads((loans / "gallery.json").read_text())
+    content["about"]["summary"] = "x" * count
+    (loans / "gallery.json").write_text(json.dumps(content))
+    text = stage(deploy, str(loans)).files["README.md"]
+    assert read_header(text).get("short_description") == ("x" * count if is_shown else None)
+    assert find_problems(text.decode(), "space") == ([], [])
 
 
 @pytest.mark.parametrize("demo", ["cat_dog", "segmentation"])

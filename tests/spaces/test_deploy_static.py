@@ -291,6 +291,11 @@ def test_a_dry_run_makes_no_request(hub, run, tmp_path):
         (["--static", "--revision", "salary=1a2b3c"], "--static cannot be combined with --revision"),
         (["--rollback", "1a2b3c", "--static"], "--rollback cannot be combined with --static: it restores"),
         (["--rollback", "1a2b3c", "--dry-run"], "--rollback cannot be combined with --dry-run"),
+        (["--rollback", "1a2b3c", "--private"], "--rollback cannot be combined with --private"),
+        (["--rollback", "1a2b3c", "--stage", "new"], "--rollback cannot be combined with --stage"),
+        (["--rollback", "1a2b3c", "--hardware", "zero-a10g"], "--rollback cannot be combined with --hardware"),
+        (["--rollback", "1a2b3c", "--models-owner", "me"], "--rollback cannot be combined with --models-owner"),
+        (["--rollback", "1a2b3c", "--revision", "salary=1a2b3c"], "--rollback cannot be combined with --revision"),
     ],
 )
 def test_options_that_exclude_each_other_are_reported(hub, run, options, message):

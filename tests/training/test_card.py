@@ -19,7 +19,7 @@ from shared.config import sha256
 from shared.markdown import escape_markdown, format_figure
 from shared.metrics import Parity
 from tests.conftest import DEMOS, ROOT, point_client_to
-from training.card import describe_parity, make_identifier, round_up, write_card
+from training.card import SNIPPETS, describe_parity, make_identifier, round_up, write_card
 from training.publish import publish
 
 MODELS = [name for name in DEMOS if (ROOT / "spaces" / name / "model").is_dir()]
@@ -196,6 +196,43 @@ def test_a_card_of_a_users_own_data_claims_no_language_and_has_no_film_reviews(t
     (folder / "gallery.json").write_text(json.dumps(content))
     assert metadata(card("sentiment"))["language"] == "en"
     assert not {"language", "widget"} & set(metadata(write_card(folder).read_text()))
+
+
+def test_a_users_own_data_are_not_a_data_set_on_the_hub_though_they_have_its_name(tmp_path):
+    folder = shutil.copytree(ROOT / "spaces/sentiment/model", tmp_path / "model")
+    content = json.loads((folder / "gallery.json").read_text())
+    content["about"]["datasets"] = []
+    (folder / "gallery.json").write_text(json.dumps(content))
+    results = metadata(write_card(folder).read_text())["model-index"][0]["results"]
+    assert {result["dataset"]["type"] for result in results if result["dataset"]["name"] == "IMDB"} == {"imdb"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "snippet"),
+    [
+        ({}, "image-classification"),
+        ({"framing": "crop"}, "image-classification-framed"),
+        ({"margin": 16}, "image-classification-framed"),
+    ],
+)
+def test_the_snippet_frames_a_picture_as_the_model_needs_it(tmp_path, fields, snippet):
+    folder = shutil.copytree(ROOT / "spaces/cat_dog/model", tmp_path / "model")
+    content = json.loads((folder / "gallery.json").read_text()) | fields
+    (folder / "gallery.json").write_text(json.dumps(content))
+    text = write_card(folder).read_text()
+    assert [path.stem for path in SNIPPETS.glob("*.py") if path.read_text().strip() in text] == [snippet]
+
+
+def test_missing_files_of_the_hub_are_written_for_pictures_that_are_wider_than_high(tmp_path):
+    folder = shutil.copytree(ROOT / "spaces/segmentation/model", tmp_path / "model")
+    before = {name: json.loads((folder / name).read_text()) for name in ("config.json", "preprocessor_config.json")}
+    for name in before:
+        (folder / name).unlink()
+    write_card(folder)
+    assert {name: json.loads((folder / name).read_text()) for name in before} == before
+    assert before["preprocessor_config.json"]["size"] == {"height": 448, "width": 608}
+    listed = json.loads((folder / "gallery.json").read_text())["files"]
+    assert {name: listed[name]["sha256"] for name in before} == {name: sha256(folder / name) for name in before}
 
 
 def split_cells(line):

@@ -164,3 +164,115 @@ def test_at_the_temperature_confidence_is_accuracy_and_few_rows_are_no_reason_to
     everything, few = np.arange(4000), np.flatnonzero(~wrong)[:30]
     assert confidence(everything) == pytest.approx((logits.argmax(1) == labels).mean(), abs=0.001)
     assert confidence(few) == pytest.approx(31 / 32, abs=1e-6)
+
+
+def test_a_share_has_its_own_interval_and_count():
+    right = np.array([True] * 81 + [False] * 182)
+    found = evaluate.measure_share("accuracy", right, "x", "test", count=1000, label="accuracy")
+    assert (found.value, found.count, found.label) == (round(81 / 263, 6), 263, "accuracy")
+    assert found.interval == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert found.interval == tuple(round(end, 6) for end in evaluate.wilson_interval(81, 263))
+
+
+def test_nothing_measured_may_be_any_share():
+    assert evaluate.wilson_interval(0, 0) == (0.0, 1.0)
+
+
+def test_the_interval_of_a_mean_of_few_values():
+    # The sample standard deviation of 1, 2 and 3 is 1.
+    half = 1.959964 / 3**0.5
+    assert evaluate.mean_interval([1, 2, 3]) == pytest.approx((2 - half, 2 + half))
+
+
+def test_the_calibration_error_has_15_bins():
+    # 0.68 and 0.72 are both in the bin from 10/15 to 11/15, so too low and too high a confidence cancel out there.
+    p = np.array([[0.68, 0.32]] * 2 + [[0.72, 0.28]] * 2)
+    assert evaluate.expected_calibration_error(p, [0, 0, 1, 1]) == pytest.approx(0.2)
+
+
+def test_the_interval_of_a_calibration_error_is_shifted_back_by_the_bias_of_resampling():
+    rng = np.random.default_rng(0)
+    p = evaluate.stack_two_classes(rng.uniform(0, 1, 100))
+    labels = (rng.random(len(p)) < p[:, 1]).astype(int)
+    error = evaluate.expected_calibration_error(p, labels)
+    drawn = np.random.default_rng(0)
+    rows = [drawn.integers(100, size=100) for _ in range(500)]
+    values = [evaluate.expected_calibration_error(p[some], labels[some]) for some in rows]
+    assert np.mean(values) > error + 0.01  # the bias
+    low, high = np.quantile(values, [0.025, 0.975]) - np.mean(values) + error
+    assert evaluate.calibration_interval(p, labels) == pytest.approx((low, high))
+
+
+def test_the_interval_of_a_calibration_error_does_not_go_below_0():
+    p = np.array([[0.75, 0.25]] * 20)
+    labels = [0] * 15 + [1] * 5
+    assert evaluate.expected_calibration_error(p, labels) == pytest.approx(0)
+    low, high = evaluate.calibration_interval(p, labels)
+    assert low == 0 < high
+
+
+def test_a_calibration_error_from_before_is_called_so():
+    p, where = np.array([[0.9, 0.1]] * 4), {"data": "x", "split": "test", "count": 4}
+    after = evaluate.measure_calibration(p, [0, 0, 0, 1], where)
+    before = evaluate.measure_calibration(p, [0, 0, 0, 1], where, before=True)
+    assert (after.name, after.label) == ("ece", "expected calibration error")
+    assert (before.name, before.label) == ("ece_before", "expected calibration error before calibration")
+    assert after.value == before.value == pytest.approx(0.15)
+
+
+def test_pictures_without_a_confidence_do_not_count_in_its_interval():
+    right, other = (evaluate.count_bins(np.full(10, sure), np.ones(10, np.bool_), 2) for sure in (0.99, 0.51))
+    found = evaluate.describe_bins(
+        np.stack([right, other]), {"data": "x", "split": "test"}, "pixels", is_of_pixels=True
+    )
+    assert [(one.accuracy, one.interval) for one in found.bins] == [(1.0, (1.0, 1.0))] * 2
+
+
+def test_a_larger_mean_absolute_error_is_worse():
+    peer = evaluate.compare_with_peer("trees", [1.0, 2.0], [2.0, 3.0], name="mae", label="mean absolute error")
+    sentence = "Smaller mean absolute error on the test: trees (1.5, against 2.5)."
+    assert evaluate.describe_better_peers([peer]) == [sentence]
+    worse = evaluate.compare_with_peer("trees", [2.0, 3.0], [1.0, 2.0], name="mae", label="mean absolute error")
+    assert evaluate.describe_better_peers([worse]) == []
+
+
+def test_a_higher_temperature_is_less_sure():
+    p = [[0.9, 0.1], [1.0, 0.0]]
+    assert evaluate.apply_temperature(p, 2)[0] == pytest.approx([0.75, 0.25])  # 3 to 1, the root of 9 to 1
+    assert evaluate.apply_temperature(p, 2)[1, 1] == pytest.approx(1e-6, rel=1e-3)  # not 0
+    assert evaluate.apply_temperature(evaluate.apply_temperature(p, 2), 0.5)[0] == pytest.approx(p[0])
+
+
+def test_the_temperature_has_limits_where_no_confidence_is_the_accuracy():
+    certain = np.array([[100.0, 0.0]] * 100)
+    assert evaluate.fit_temperature(certain, [1] * 100) == pytest.approx(np.exp(3))
+    unsure = np.zeros((100, 2))
+    assert evaluate.fit_temperature(unsure, [0] * 100) == pytest.approx(np.exp(-3))
+
+
+def test_the_logit_of_certainty_is_a_number():
+    assert evaluate.logit([0.5, 0.8]) == pytest.approx([0, np.log(4)])
+    assert np.isfinite(evaluate.logit([0.0, 1.0])).all()
+
+
+def test_figures_are_printed_with_what_they_were_measured_on(capsys):
+    evaluate.print_figures(
+        [
+            evaluate.make_figure("accuracy", 0.8123456789, (0.7, 0.9), "x", "test", 1234, label="right answers"),
+            evaluate.make_figure("rmse", 2, None, "x", "own test", 5),
+        ]
+    )
+    assert capsys.readouterr().out.splitlines() == [
+        "figure         value   95 % interval     measured on",
+        "right answers  0.8123  [0.7000, 0.9000]  x, test (1,234)",
+        "rmse           2.0000                    x, own test (5)",
+    ]
+
+
+def test_the_last_metric_of_a_learner_is_printed_with_its_interval(capsys):
+    learn = SimpleNamespace(
+        recorder=SimpleNamespace(values=[[0.9, 0.8, 0.1], [0.7, 0.6, 81 / 263]]),
+        dls=SimpleNamespace(valid_ds=range(263)),
+    )
+    evaluate.print_book("accuracy", learn, 0.83)
+    assert capsys.readouterr().out == "accuracy: 0.3080 [0.2553, 0.3662]; the book's: 0.83\n"

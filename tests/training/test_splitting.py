@@ -10,7 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.data import DataError
-from training.splitting import PARTS, TEST, TRAIN, VALID, check_parts, join_rows, split_by_time, split_rows
+from training.splitting import (
+    PARTS,
+    TEST,
+    TRAIN,
+    VALID,
+    check_parts,
+    join_rows,
+    name_parts,
+    split_by_time,
+    split_rows,
+)
 
 pytestmark = pytest.mark.training
 SHARES = {TEST: 0.2, VALID: 0.08}
@@ -52,6 +62,14 @@ def test_three_groups_of_a_label_are_enough_for_all_parts(sizes, seed):
         assert {part for part, row in zip(parts, rows, strict=True) if row[0] == label} == set(PARTS)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_part_without_a_label_gets_the_smallest_group_of_it(seed):
+    groups = [0] * 6 + [1] * 12 + [2] * 5
+    assert (
+        split_rows([[0]] * 23, [[group] for group in groups], SHARES, seed) == [TEST] * 6 + [TRAIN] * 12 + [VALID] * 5
+    )
+
+
 def test_rows_are_joined_through_other_rows():
     assert join_rows([["a"], ["b"], ["a", "b"], ["c"], []]) == [[0, 1, 2], [3], [4]]
 
@@ -85,3 +103,14 @@ def test_a_label_that_a_part_lacks_is_named():
     with pytest.raises(DataError, match=r"^The test lacks dog: add some"):
         check_parts(parts, ("cat", "dog", "pug"), "add some.")
     check_parts(parts | {TEST: [2, 1, 0]}, ("cat", "dog", "pug"), "add some.")
+
+
+def test_parts_have_their_usual_names_in_any_case():
+    names = {
+        TRAIN: ("train", "training", "train_set", "training_set"),
+        VALID: ("valid", "val", "validation", "dev", "val_set", "validation_set"),
+        TEST: ("test", "testing", "test_set", "testing_set"),
+    }
+    for part, usual in names.items():
+        spelled = (*usual, *map(str.upper, usual), *map(str.title, usual))
+        assert name_parts([*spelled, "cat", "trains"]) == dict.fromkeys(spelled, part)

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from shared.metrics import Calibration, CalibrationBin, Figure
+from shared.metrics import Calibration, CalibrationBin, Figure, HardCase
 from shared.ui.forms import name_group
-from shared.ui.quality import INTERVALS, draw_calibration, draw_quality, draw_shares, draw_sure
+from shared.ui.quality import INTERVALS, Share, draw_calibration, draw_cases, draw_quality, draw_shares, draw_sure
 
 
 def draw(model):
@@ -21,6 +21,49 @@ def test_errors_by_label_become_a_table_of_right_and_wrong(cat_dog):
     row = f'<th scope="row">a cat</th><td>{cats.count - wrong:,}</td><td>{wrong:,}</td>'
     assert row in draw(cat_dog)
     assert "upside down" in draw(cat_dog)
+
+
+def make_error(name, value, interval=None, data="pets", **fields):
+    label = f"error, {name.replace('_', ' ')}"
+    return Figure(
+        name=f"error_{name}", value=value, interval=interval, data=data, split="test", count=200, label=label, **fields
+    )
+
+
+def draw_figures(model, *figures):
+    """Return the sections of a page about these figures, by their titles: labels, values, and interval bars."""
+    shown = draw_quality(model.config, model.metrics.model_copy(update={"figures": figures, "calibration": None}), str)
+    sections = [part.partition("</h3>") for part in shown.split("<h3>")[1:]]
+    return {
+        title: re.findall(r'bars-label">([^<]+)<.*?bars-value">(.+?)</div>', content) for title, _, content in sections
+    }
+
+
+def test_errors_are_drawn_as_right_answers_with_the_interval_turned_round(cat_dog):
+    found = draw_figures(
+        cat_dog,
+        make_error("cat", 0.1, (0.05, 0.2)),
+        make_error("dog", 0.3),
+        make_error("upside_down", 0.25, (0.21, 0.39)),
+        make_error("in_the_dark", 0.4),
+    )
+    assert found["How often it is right, by the right answer"] == [
+        ("a cat", "90% <small>(80–95)</small>"), ("a dog", "70%"),
+    ]  # fmt: skip
+    assert found["On harder pictures"] == [("in the dark", "60%"), ("upside down", "75% <small>(61–79)</small>")]
+
+
+def test_the_first_figure_of_a_name_counts_and_those_of_other_data_do_not(cat_dog):
+    found = draw_figures(
+        cat_dog,
+        make_error("cat", 0.1),
+        make_error("dog", 0.3),
+        make_error("cat", 0.5),
+        make_error("cat", 0.6, data="street cats"),
+        make_error("upside_down", 0.7, data="street cats"),
+    )
+    assert found["How often it is right, by the right answer"] == [("a cat", "90%"), ("a dog", "70%")]
+    assert "On harder pictures" not in found
 
 
 def test_recalls_by_label_are_drawn_like_errors(salary):
@@ -49,6 +92,7 @@ def test_groups_show_what_is_expected_and_what_is_true(salary):
     assert f"Race: American Indian or Eskimo ({group.count:,})" in shown
     assert f"{group.mean_probability.value:.0%} <small>(really {group.base_rate.value:.0%})</small>" in shown
     assert f"the mark the true share. {INTERVALS}" in shown
+    assert "<h3>More than $50,000, by group</h3>" in shown
 
 
 def test_not_sure_is_compared_with_sure():
@@ -57,6 +101,8 @@ def test_not_sure_is_compared_with_sure():
     shown = draw_sure({name: Figure(name=name, value=value, **fields) for name, value in values.items()})
     assert re.findall(r'bars-value">(\d+)%', shown) == ["95", "70"]  # 0.8 * 0.95 + 0.2 * 0.7 == 0.9
     assert draw_sure({}) == ""
+    values["clear"] = 1.0  # there is no answer of which it is not sure
+    assert draw_sure({name: Figure(name=name, value=value, **fields) for name, value in values.items()}) == ""
 
 
 def test_what_it_says_is_compared_with_what_is_right():
@@ -74,6 +120,20 @@ def test_what_it_says_is_compared_with_what_is_right():
     assert "the mark what it says" in few
 
 
+@pytest.mark.parametrize(("count", "is_said"), [(49, False), (50, True)])
+def test_a_sentence_on_a_percentage_needs_fifty_answers(count, is_said):
+    one = CalibrationBin(confidence=0.9, accuracy=0.8, interval=(0.7, 0.9), count=count)
+    shown = draw_calibration(Calibration(data="x", split="test", unit="texts", bins=(one,)))
+    assert ("When it says 90%, it is right 80% of the time." in shown) is is_said
+
+
+def test_an_interval_ends_where_shares_do():
+    shown = draw_shares("Right", [Share("all", 1.0, (0.9, 1.1)), Share("none", 0.0, (-0.1, 0.2))])
+    assert 'bars-interval" style="left:90.0%; width:10.0%"' in shown
+    assert 'bars-interval" style="left:0.0%; width:20.0%"' in shown
+    assert re.findall(r"<small>(.*?)</small>", shown) == ["(90–100)", "(0–20)"]
+
+
 def test_only_cases_that_are_wrong_and_clear_are_shown(sentiment):
     shown = draw(sentiment)
     wrong = [case.text for case in sentiment.metrics.cases if case.clear and not case.right]
@@ -82,6 +142,16 @@ def test_only_cases_that_are_wrong_and_clear_are_shown(sentiment):
         "“There is nothing here that anyone could dislike.” is really Positive; it says Negative (negation)." in shown
     )
     assert "I did not like this film at all." not in shown
+
+
+def test_the_first_eight_cases_that_are_wrong_and_clear_are_shown(sentiment):
+    def make_case(text, right=False, clear=True):
+        return HardCase(kind="irony", text=text, expected="neg", probability=0.1, right=right, clear=clear)
+
+    wrong = [make_case(f"Wrong {number}.") for number in range(9)]
+    cases = (make_case("Right.", right=True), make_case("Unsure.", clear=False), *wrong)
+    shown = draw_cases(sentiment.config, sentiment.metrics.model_copy(update={"cases": cases}))
+    assert re.findall("“(.*?)”", shown) == [f"Wrong {number}." for number in range(8)]
 
 
 def test_labels_are_escaped():

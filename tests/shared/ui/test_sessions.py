@@ -23,7 +23,9 @@ def demo():
 
 def test_it_has_the_fields_of_gradios(demo):
     with launch_app(demo):
-        assert vars(Session(demo)).keys() == vars(SessionState(demo)).keys()
+        ours, theirs = Session(demo), SessionState(demo)
+        assert vars(ours).keys() == vars(theirs).keys()
+        assert ours.STATE_TTL_WHEN_CLOSED == theirs.STATE_TTL_WHEN_CLOSED  # how long a visitor who left has a state
 
 
 def test_nothing_that_was_entered_or_answered_is_kept(demo):

@@ -298,6 +298,14 @@ def test_times_that_cannot_be_read_are_named_with_their_line_and_can_be_left_out
     assert found.table["user"].tolist() == expected["reader"].tolist()
 
 
+def test_the_ends_of_a_scale_are_ratings(read, books):
+    found, printed = read(books[0], scale="1,10")
+    assert len(found) == 800
+    assert "from 1 to 10 in steps of 1 (as given)." in printed
+    found, _ = read(books[0], scale="0,20")
+    assert np.array(found.scale) * found.unit == pytest.approx([0, 20])
+
+
 def test_ratings_may_be_parquet(tmp_path, books, capsys):
     pytest.importorskip("pyarrow", reason="pyarrow is not installed")
     books[0].to_csv(tmp_path / "ratings.csv", index=False)
@@ -319,6 +327,8 @@ def test_of_too_many_ratings_a_sample_of_users_is_read(read, books, monkeypatch)
     assert found.table["user"].nunique() == 22
     assert "Of 800 ratings, those of 22 users drawn at random are used, out of 40" in printed
     assert found.table["user"].value_counts().eq(20).all()
+    monkeypatch.setattr(own_ratings, "MAX_RATINGS", 440)
+    assert len(read(books[0])[0]) == 440
 
 
 @pytest.mark.parametrize(

@@ -201,6 +201,11 @@ def test_numbers_of_a_parquet_have_decimal_points(tmp_path, capsys, table):
     assert re.search(r"Umsatz \((1.125 is 1.125|1.375 is 1.375|2.625 is 2.625)\)", capsys.readouterr().out)
 
 
+def test_decimal_commas_are_said(tmp_path, capsys, table):
+    read(table.assign(Umsatz=table["Umsatz"].str.replace(".", ",")), tmp_path)
+    assert "numbers     Stunden, Umsatz (decimal comma)\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("form", "spelled"),
     [
@@ -275,10 +280,23 @@ def test_a_total_below_the_rows_is_a_problem(tmp_path, capsys, table, total):
     found = read(ends, tmp_path, "Miete", skip_bad=True)
     assert sorted([*found.train.y, *found.test.y]) == sorted(rents)
     capsys.readouterr()
-    for other in ({**dict(table.iloc[0]), "Miete": value}, {"Miete": "950"}, {"Miete": "-100000"}):
+    for other in ({**dict(table.iloc[0]), "Miete": value}, {"Miete": "950"}, {"Miete": "8000"}, {"Miete": "-100000"}):
         more = pd.concat([table, pd.DataFrame([other])]).fillna("")
         found = read(more, tmp_path, "Miete")
         assert len(found.train.y) + len(found.test.y) == COUNT + 1
+
+
+def test_a_total_is_the_sum_and_above_the_others(tmp_path, table):
+    rents = np.random.default_rng(3).uniform(300, 900, COUNT).round(2)
+    rents[0] = 50_000  # so that the sum is not ten times the largest
+    for share, is_total in ((1, True), (1.005, False)):
+        last = pd.DataFrame([{"Miete": f"{rents.sum() * share:.2f}"}])
+        found = read(pd.concat([table.assign(Miete=rents), last]).fillna(""), tmp_path, "Miete", skip_bad=True)
+        assert len(found.train.y) + len(found.test.y) == COUNT + (not is_total)
+    gains = [*rents[:100], *-rents[:99], 5 - rents[99]]  # together, they are 5
+    more = pd.concat([table.assign(Gewinn=gains), pd.DataFrame([{"Gewinn": "5"}])]).fillna("")
+    found = read(more, tmp_path, "Gewinn")
+    assert len(found.train.y) + len(found.test.y) == COUNT + 1
 
 
 def test_subtotals_among_the_rows_are_problems(tmp_path, table):
@@ -309,6 +327,8 @@ LEFT_OUT = {
     },
     "Vorwahl": ([f"0{row % 110:04}" for row in range(COUNT)], "its values hardly repeat: 110 different ones in 200"),
     "Notiz": ([f"Er rief am {row}. Tag an und war zufrieden" for row in range(COUNT)], "it has free text, of 9 words"),
+    "Anruf": ([f"Er rief {row} an" for row in range(COUNT)], "it has free text, of 4 words on average"),
+    "Raum": ([f"Haus {row} oben" for row in range(COUNT)], "it has ids: almost all values are different"),
     "Land": (["DE"] * COUNT, "it has the same value in every row"),
     "leer": (["", "NA", "?", "null"] * (COUNT // 4), "it is empty"),
     "Code": ([f"c{row % 100}" for row in range(COUNT)], "its values hardly repeat: 100 different ones in 200 rows"),
@@ -327,6 +347,21 @@ def test_columns_without_use_are_left_out_with_a_reason(tmp_path, capsys, table,
     assert found.notes[0].startswith(f"Columns left out: {name} ({reason}")
     assert ("such as 'x0'; empty those" in printed) is (name == "Menge")
     assert "x0" not in found.notes[0]  # the card does not quote cells
+
+
+def test_answers_of_many_words_are_categories_if_they_repeat(tmp_path, table):
+    words = ["Ich war sehr zufrieden damit", "Es ging so, mal sehen", "Nie wieder, das war schlimm"]
+    found = read(table.assign(Urteil=[words[row % 3] for row in range(COUNT)]), tmp_path, "gekündigt")
+    assert set(found.train.table["Urteil"]) == set(words)
+
+
+@pytest.mark.parametrize(("wrong", "is_number"), [(10, True), (11, False)])
+def test_a_column_of_numbers_has_5_percent_of_other_cells_at_most(tmp_path, table, wrong, is_number):
+    table.loc[: wrong - 1, "Umsatz"] = "viel"
+    table["Umsatz"] = table["Umsatz"].str.replace(r"\..*", "", regex=True)
+    found = read(table, tmp_path, skip_bad=True)
+    assert "Umsatz" in found.train.table if is_number else "Umsatz" not in found.train.table.select_dtypes("number")
+    assert join_parts(found)["Umsatz"].isna().sum() == wrong if is_number else True
 
 
 def test_numbers_of_few_values_stay_numbers_and_codes_do_not(tmp_path, table):
@@ -402,6 +437,15 @@ def test_rare_and_unseen_categories_count_as_missing(tmp_path, capsys, table):
     line = "Values with fewer than 5 training rows count as missing, as unknown ones do, in Ort."
     assert line in found.notes
     assert line in capsys.readouterr().out.splitlines()
+
+
+def test_a_category_with_five_training_rows_is_kept(tmp_path, table):
+    table["Tag"] = list(map(str, range(COUNT)))
+    table.loc[:8, "Ort"] = ["Aachen"] * 5 + ["Bonn"] * 4
+    table.loc[COUNT - 1, "Ort"] = "Bonn"  # its fifth row is in the test
+    found = read(table, tmp_path, "gekündigt", time="Tag")
+    assert set(found.train.table["Ort"]) == {"?", "Aachen", "Köln", "Düren", "Ulm"}
+    assert found.test.table["Ort"].iloc[-1] == "?"
 
 
 def test_of_100_000_categories_the_frequent_ones_are_kept(tmp_path):
@@ -505,6 +549,30 @@ def test_a_target_is_classes_or_a_number(tmp_path, capsys, table):
     assert " Use --task classes to treat its values as classes.\n" in said
 
 
+def test_up_to_twenty_whole_numbers_or_two_of_any_kind_are_classes(tmp_path, table):
+    many = pd.concat([table] * 2, ignore_index=True)
+    for count in (20, 21):
+        found = read(many.assign(gekündigt=[str(row % count) for row in range(len(many))]), tmp_path)
+        assert found.labels == (tuple(map(str, range(20))) if count == 20 else ())
+    assert read(table.assign(gekündigt=[("0.5", "1.5")[row % 2] for row in range(COUNT)]), tmp_path).labels == (
+        "0.5", "1.5",
+    )  # fmt: skip
+    assert read(table.assign(gekündigt=[("0.5", "1", "1.5")[row % 3] for row in range(COUNT)]), tmp_path).labels == ()
+
+
+@pytest.mark.parametrize(
+    ("no", "yes"),
+    [("no", "yes"), ("False", "True"), ("N", "Y"), ("f", "t"), ("Nein", "Ja"), ("n", "j"), ("FALSCH", "WAHR")],
+)
+def test_yes_is_the_second_label_in_any_word_and_case(tmp_path, capsys, table, no, yes):
+    words = {"ja": yes, "nein": no}
+    found = read(table.assign(neu=table["neu"].map(words), gekündigt=table["gekündigt"].map(words)), tmp_path)
+    assert found.labels == (no, yes)  # the page shows the probability of the second
+    share = np.mean([*found.train.y, *found.test.y])
+    assert share == pytest.approx((table["gekündigt"] == "ja").mean())
+    assert "yes or no   neu\n" in capsys.readouterr().out
+
+
 def test_rows_without_a_target_are_counted_and_labels_that_look_alike_named(tmp_path, capsys, table):
     table.loc[:2, "gekündigt"] = ["", "?", "NA"]
     table.loc[10:29, "gekündigt"] = "JA"
@@ -558,6 +626,8 @@ def test_a_class_may_be_called_none(tmp_path, capsys, table):
     line = "Classes of Mittel, too: NA, none, null; empty these cells if the target is missing there."
     assert line in said.splitlines()
     assert "Rows without a target are left out: ? 1, empty 1, n/a 1." in found.notes
+    table["Mittel"] = ["none"] * 10 + ["null"] * 9 + ["drug"] * (COUNT - 19)
+    assert read(table, tmp_path, "Mittel").labels == ("drug", "none")  # of enough rows for a class
     with pytest.raises(DataError, match="The target Mittel is none in every row; at least two values are needed"):
         read(table.assign(Mittel="none"), tmp_path, "Mittel")
 
@@ -586,6 +656,32 @@ def test_a_column_that_says_the_same_as_the_target_is_left_out(tmp_path, capsys,
     assert list(found.train.table) == ["fast", "Stunden", "Umsatz", "Ort", "neu"]
     assert "Status is left out: it says the same as the target gekündigt, so nothing would be learned." in found.notes
     assert any(note.startswith("Warning: fast alone predicts gekündigt almost perfectly") for note in found.notes)
+
+
+@pytest.mark.parametrize(("wrong", "is_warned_of"), [(2, True), (3, False)])
+def test_a_column_that_is_right_for_99_percent_of_the_rows_is_warned_of(tmp_path, capsys, table, wrong, is_warned_of):
+    status = table["gekündigt"].map({"ja": "beendet", "nein": "läuft"})
+    status[table.index[table["gekündigt"] == "ja"][:wrong]] = "läuft"
+    assert "fast" in read(table.assign(fast=status), tmp_path, "gekündigt").train.table
+    said = capsys.readouterr().out
+    assert ("Warning: fast alone predicts" in said) is is_warned_of
+    assert ("almost perfectly (99.0% of the rows right)" in said) is is_warned_of
+
+
+def test_a_number_that_follows_the_target_in_few_rows_stays(tmp_path, table):
+    price = np.random.default_rng(3).uniform(10, 900, COUNT)
+    final = np.where(np.arange(COUNT) % 5 < 2, (price / 1.19).astype(str), "")
+    assert "final" in read(table.assign(final=final, price=price), tmp_path).train.table
+    final = np.where(np.arange(COUNT) % 5 < 3, (price / 1.19).astype(str), "")
+    assert "final" not in read(table.assign(final=final, price=price), tmp_path).train.table
+
+
+def test_a_number_that_nearly_follows_the_target_stays(tmp_path, table):
+    rng = np.random.default_rng(3)
+    price = rng.uniform(10, 900, COUNT)
+    near = price + rng.normal(0, 25, COUNT)
+    assert 0.99 < np.corrcoef(near, price)[0, 1] < 0.999
+    assert "near" in read(table.assign(near=near, price=price), tmp_path).train.table
 
 
 def test_a_number_that_follows_the_target_is_left_out(tmp_path, table):
@@ -629,6 +725,14 @@ def test_the_last_rows_are_the_test_if_asked_for(tmp_path, capsys, table):
     assert "Tag" not in found.train.table
     assert found.test.table["Stunden"].tolist() == table["Stunden"][:40].astype(float).tolist()
     assert "Split by Tag: 160 to train on, 40 to test on." in capsys.readouterr().out
+
+
+def test_equal_rows_of_other_times_are_no_copies(tmp_path, table):
+    twice = pd.concat([table, table[:60]]).assign(Tag=[str(row) for row in range(COUNT + 60)])
+    found = read(twice, tmp_path, "gekündigt", time="Tag")
+    assert found.test.table["Stunden"].tolist() == twice["Stunden"][-52:].astype(float).tolist()
+    assert found.train.groups is None
+    assert not any("Equal rows" in note for note in found.notes)
 
 
 def test_rows_without_a_time_are_named_and_can_be_left_out(tmp_path, capsys, table):
@@ -737,6 +841,19 @@ def test_a_group_may_be_a_text_among_numbers(tmp_path, table):
     assert len(own & in_test) in (0, 6)
 
 
+def test_rows_without_a_group_are_in_none_and_a_mac_spells_no_other_group(tmp_path, table):
+    table["Filiale"] = ["" if row % 2 else f"Köln {row // 20}" for row in range(COUNT)]
+    spelled = table["Filiale"].where(table.index % 4 > 0, table["Filiale"].str.normalize("NFD"))
+    found = read(table.assign(Filiale=spelled), tmp_path, "gekündigt", group="Filiale")
+    is_in_test = (table["Stunden"] + "/" + table["Umsatz"]).isin(
+        {f"{row.Stunden:g}/{row.Umsatz}" for row in found.test.table.itertuples()}
+    )
+    assert is_in_test.sum() == len(found.test) == 40
+    assert 10 <= is_in_test[table["Filiale"] == ""].sum() <= 30
+    by_group = is_in_test.groupby(table["Filiale"]).nunique()
+    assert by_group.drop("").tolist() == [1] * 10
+
+
 def test_a_parquet_with_two_columns_of_a_name_is_refused(tmp_path, table):
     pytest.importorskip("pyarrow", reason="pyarrow is not installed")
     table.assign(**{"Ort ": table["Ort"]}).to_parquet(tmp_path / "mine.parquet")
@@ -774,6 +891,15 @@ def test_groups_are_values_or_bands(tmp_path, table):
     assert all(
         re.fullmatch(r"(under )?2026-\d\d-\d\d( to 2026-\d\d-\d\d| and over)?", name) for name in found.groups["Tag"]
     )
+
+
+def test_there_may_be_twenty_groups(tmp_path, table):
+    many = pd.concat([table] * 2, ignore_index=True)
+    many["Ort"] = [f"o{row % 20}" for row in range(len(many))]
+    assert set(read(many, tmp_path, "gekündigt", groups="Ort").groups["Ort"]) <= set(many["Ort"])
+    many["Ort"] = [f"o{row % 21}" for row in range(len(many))]
+    with pytest.raises(DataError, match=r"The column Ort has 21 values; --groups takes .* at most 20"):
+        read(many, tmp_path, "gekündigt", groups="Ort")
 
 
 def test_of_a_million_rows_a_sample_is_read_in_bounded_memory(tmp_path, monkeypatch, capsys):
