@@ -1,6 +1,5 @@
 """Tables: predict a label or a number for a row, and explain the prediction; the base of both predictors."""
 
-import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
@@ -109,8 +108,7 @@ class TabularPredictor(Predictor[Config, Row, Answer], Generic[Config, Answer]):
 
     def _read_background(self, cells: Mapping[str, str]) -> Row:
         """Return a row of background.csv, whose numbers are plain, and whose dates are numbers of days."""
-        numbers = {name: parse_number(cells[name]) for name in self.config.numbers}
-        return {**cells, **{name: number for name, number in numbers.items() if not math.isnan(number)}}
+        return {**cells, **{name: parse_number(cells[name]) for name in self.config.numbers}}
 
     def example(self) -> Row:
         """Return the typical row."""

@@ -63,7 +63,7 @@ def share_out(total: int, shares: Mapping[str, float]) -> dict[str, int]:
     """Return how many of `total` rows each part should have: at least one, where there are enough."""
     wanted, left = {}, total
     for part, share in shares.items():
-        wanted[part] = min(max(1, round(share * total)), max(left - 1, 0))
+        wanted[part] = min(max(1, round(share * total)), left - 1)
         left -= wanted[part]
     return wanted | {TRAIN: left}
 
