@@ -15,7 +15,8 @@ from shared.images.limits import find_shortest_side
 from training.data import DataError, TestSet
 from training.folder import EXAMPLES
 from training.networks.image_segmentation import IGNORED
-from training.own_data.masks import OwnMasks, Pair
+from training.own_data.mask_files import Pair
+from training.own_data.masks import OwnMasks
 from training.pictures.augmentation import change_light, draw_warps, make_grids, sample
 from training.pictures.batches import PictureLoader
 from training.pictures.files import decode

@@ -48,7 +48,8 @@ from training.networks.image_segmentation import (
     segmentation_loss,
     soften,
 )
-from training.own_data.masks import find_pair_of_folders, find_roots, read_own_masks
+from training.own_data.mask_files import find_pair_of_folders, find_roots
+from training.own_data.masks import read_own_masks
 from training.own_data.tables import name_data
 from training.parity import Shown
 from training.pictures.batches import INPUT, PictureLoader, normalise
