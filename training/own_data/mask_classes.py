@@ -88,11 +88,12 @@ def read_names(path: Path, lines: list[str]) -> Classes:
     is_header = HEADER_OF_NAMES.fullmatch(first) or (path.suffix.lower() == ".csv" and first.casefold() in NAME_ALONE)
     if is_header or first == IGNORE:
         lines = lines[1:]
-    found = [pair for pair in split_numbers(lines) or list(enumerate(lines)) if pair[0] != IGNORED]
-    names = tuple(BACKGROUND if name == f"_{BACKGROUND}_" else name for _, name in sorted(found))
+    numbered = [pair for pair in split_numbers(lines) if pair[0] != IGNORED]
+    found = sorted(numbered) or list(enumerate(lines))
+    names = tuple(BACKGROUND if name == f"_{BACKGROUND}_" else name for _, name in found)
     if not 2 <= len(set(names)) == len(names) <= IGNORED:
         raise DataError(f"{path} must list 2 to {IGNORED} different classes, one per line.")
-    return Classes(names, {index: code for code, (index, _) in enumerate(sorted(found))}, in_colour=False)
+    return Classes(names, {index: code for code, (index, _) in enumerate(found)}, in_colour=False)
 
 
 def split_numbers(lines: Sequence[str]) -> list[tuple[int, str]]:
@@ -104,7 +105,8 @@ def split_numbers(lines: Sequence[str]) -> list[tuple[int, str]]:
     for pattern, first in ((NUMBER_AND_SPACE, 0), (NUMBER_FIRST, 1), (NUMBER_LAST, 1)):
         found = [(int(match["index"]), match["name"]) for line in lines if (match := pattern.fullmatch(line))]
         indices, names = {index for index, _ in found}, {name for _, name in found}
-        if len(lines) == len(found) == len(indices) == len(names) and min(indices) <= first and max(indices) <= IGNORED:
+        is_unique = len(lines) == len(found) == len(indices) == len(names)
+        if found and is_unique and min(indices) <= first and max(indices) <= IGNORED:
             return found
     return []
 

@@ -182,6 +182,13 @@ def test_names_with_numbers_are_no_indices(tmp_path):
     assert read_classes(tmp_path / "classes.txt").names == ("sky", "road")
 
 
+@pytest.mark.parametrize("content", ["", "\n\n", "id,name\n", "__ignore__\n"])
+def test_an_empty_list_is_refused(tmp_path, content):
+    (tmp_path / "classes.csv").write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match="must list 2 to 255 different classes, one per line"):
+        read_classes(tmp_path / "classes.csv")
+
+
 @pytest.mark.parametrize(
     "names",
     [
