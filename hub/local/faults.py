@@ -84,6 +84,7 @@ class Door:
                 log_config=None,
                 log_level=100,
                 timeout_graceful_shutdown=1,
+                timeout_keep_alive=75,  # as servers have it; in uvicorn's 5 s a client may prepare its next request
             )
         )
 
