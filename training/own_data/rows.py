@@ -181,8 +181,14 @@ class _Source:
 def read_source(data: Path, kept: Collection[str | None], problems: Problems, seed: int) -> _Source:
     """Read a table, or those of a folder; the columns of the others are those of the training part.
 
-    If the tables divide the data, fast.ai's column is_valid is left out, which the others may lack; unless it is the
-    target that is asked for.
+    If the tables divide the data, a column that would divide it, such as fast.ai's is_valid, is left out; the others
+    may lack it.
+
+    Args:
+        data: a table or a folder.
+        kept: columns that have another use, such as the target that is asked for.
+        problems: takes the problems of rows.
+        seed: determines the sample.
 
     Raises:
         DataError: there is no table, a column is lacking, or a name is too long.
@@ -229,9 +235,9 @@ def read_source(data: Path, kept: Collection[str | None], problems: Problems, se
 
 
 def settle_division(source: _Source, target: str | None, own: DataOptions) -> tuple[_Source, DataOptions]:
-    """Leave out --time if the data has a test, and take the parts from fast.ai's column is_valid; say so.
+    """Leave out --time if the data has a test, and take the parts from a column that divides the rows; say so.
 
-    That column is never an input. It may be the target, if it is asked for.
+    That column is never an input. It may be the target or a column to report by, if it is asked for.
     """
     if own.time and TEST in source.parts:
         print(f"--time {own.time} has no effect, since the data has a test of its own.")
