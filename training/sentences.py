@@ -1,4 +1,4 @@
-"""Clauses for messages: a list of names, and the name that was perhaps meant."""
+"""Words for messages: a list of names, the name that was perhaps meant, and lines to print."""
 
 import difflib
 from collections.abc import Iterable
@@ -13,6 +13,12 @@ def list_names(names: Iterable[object], shown: int = SHOWN) -> str:
     listed = [str(name) for name in names]
     more = f" and {len(listed) - shown:,} more" if len(listed) > shown else ""
     return ", ".join(listed[:shown]) + more
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines; nothing if there are none."""
+    for line in lines:
+        print(line)
 
 
 def suggest(name: str, names: Iterable[str], kind: str = "column", least: float = 0.7) -> str:

@@ -131,6 +131,35 @@ def find_leaks(keys: Sequence[Sequence[Hashable]], parts: Sequence[str | None]) 
     return [row for row, part in enumerate(parts) if part not in (VALID, TEST) and not held_out.isdisjoint(keys[row])]
 
 
+def fill_parts(
+    given: Sequence[str | None],
+    labels: Sequence[Sequence[Hashable]],
+    keys: Sequence[Sequence[Hashable]],
+    shares: Mapping[str, float],
+    seed: int,
+) -> tuple[dict[str, list[int]], list[int]]:
+    """Return the rows of each part, where the data gives some parts, and the rows that are left out; see find_leaks.
+
+    Rows that are given for the validation or the test stay there. The others are split into the parts that no row is
+    given for.
+
+    Args:
+        given: the part that each row is given for, or None.
+        labels: the labels of each row; see split_rows.
+        keys: the keys of each row.
+        shares: the share of each part but "train".
+        seed: determines the split.
+    """
+    leaks = find_leaks(keys, given)
+    rest = sorted({row for row, part in enumerate(given) if part in (None, TRAIN)}.difference(leaks))
+    wanted = {part: share for part, share in shares.items() if part not in given}
+    chosen = split_rows([labels[row] for row in rest], [keys[row] for row in rest], wanted, seed)
+    parts = {part: [row for row, own in enumerate(given) if own == part != TRAIN] for part in PARTS}
+    for row, part in zip(rest, chosen, strict=True):
+        parts[part].append(row)
+    return parts, leaks
+
+
 def name_parts(names: Iterable[str]) -> dict[str, str]:
     """Return the part that each name stands for, such as {"val": "valid"}; others are left out."""
     return {name: PART_NAMES[name.casefold()] for name in names if name.casefold() in PART_NAMES}

@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from training.data import DataError, is_clutter
@@ -74,6 +74,19 @@ def find_parts(folder: Path, paths: Sequence[Path], unit: str) -> dict[str, str]
             f"({list_names(rest)}); move either elsewhere."
         )
     return parts
+
+
+def find_label(inside: Path, parts: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """Return the part and the label of a file, each None if its folders name none.
+
+    Args:
+        inside: its path within the data.
+        parts: what each folder of a part stands for; if there are parts, only files in them have labels.
+    """
+    *folders, _ = inside.parts
+    part = parts.get(folders[0]) if folders else None
+    labels = folders[1:] if part else folders * (not parts)
+    return part, labels[0] if labels else None
 
 
 def check_labels(folder: Path, paths: Sequence[Path], unit: str) -> None:

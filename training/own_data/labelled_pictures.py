@@ -16,8 +16,8 @@ from training.own_data.options import PATTERN, DataOptions
 from training.own_data.picture_files import Checked, check_pictures, find_pictures
 from training.own_data.picture_labels import Labelled, find_groups, label_by_csv, label_by_folder, label_by_pattern
 from training.own_data.problems import Problems
-from training.sentences import list_names
-from training.splitting import PARTS, TEST, TRAIN, VALID, check_parts, find_leaks, print_split, split_rows
+from training.sentences import list_names, print_lines
+from training.splitting import PARTS, TEST, TRAIN, VALID, check_parts, fill_parts, print_split
 
 MIN_SAMPLES = 10  # different pictures of each label
 
@@ -69,15 +69,12 @@ def read_own_pictures(data: Path, own: DataOptions, shares: Mapping[str, float],
     check_memory(round((1 - shares[TEST]) * len(found)), (side, side))
     checked = check_pictures([item.path for item in found], problems)
     found, more = drop_copies(found, checked, problems)
-    for line in describe_combinations({item.label for item in found}):  # before an error about too few of each
-        print(line)
+    print_lines(describe_combinations({item.label for item in found}))  # before an error about too few of each
     given = [item.label for item in found]
     labels, y = problems.settle_with(lambda: index_labels(given, folder, "pictures", MIN_SAMPLES))
-    for line in (*lines, *more):
-        print(line)
+    print_lines((*lines, *more))
     print(f"{len(found):,} pictures with {len(labels)} labels: {count_labels(labels, np.bincount(y).tolist())}.")
-    for line in describe_alike(labels):
-        print(line)
+    print_lines(describe_alike(labels))
     divided = divide_parts(found, labels, y, own, shares, seed)
     warn_of_near_copies(divided, checked, folder)
     return divided
@@ -203,25 +200,18 @@ def divide_parts(
     """
     given = frozenset(item.part for item in found if item.part)
     keys = [[("content", item.digest), *([("group", item.group)] if item.group else [])] for item in found]
-    leaks = set(find_leaks(keys, [item.part for item in found]))
+    filled, leaks = fill_parts([item.part for item in found], [[int(label)] for label in y], keys, shares, seed)
     if leaks:
         held = list_names(sorted(given - {TRAIN}))
         print(f"Not used, since their groups are in the given {held}: {len(leaks):,} pictures.")
-    rest = [row for row, item in enumerate(found) if item.part in (None, TRAIN) and row not in leaks]
-    wanted = {part: share for part, share in shares.items() if part not in given}
-    chosen = [item.part if item.part in (VALID, TEST) else None for item in found]
-    for row, part in zip(
-        rest, split_rows([[int(y[row])] for row in rest], [keys[row] for row in rest], wanted, seed), strict=True
-    ):
-        chosen[row] = part
-    rows = {part: np.flatnonzero([name == part for name in chosen]) for part in PARTS}
+    rows = {part: np.array(part_rows, np.intp) for part, part_rows in filled.items()}
     advice = "add pictures of it there, or leave the folder out, so that the part is split off from the others."
     if own.group:
         advice = f"--group {own.group} leaves too few groups of a label; each needs at least three."
     check_parts({part: y[part_rows] for part, part_rows in rows.items()}, labels, advice)
     everything = Pictures([item.path for item in found], y, y)
     parts = {part: everything.take(part_rows) for part, part_rows in rows.items()}
-    print_split(parts, sorted(given - {TRAIN} if wanted or leaks else given))
+    print_split(parts, sorted(given if given.issuperset(shares) and not leaks else given - {TRAIN}))
     return OwnPictures(labels, parts, given)
 
 

@@ -29,8 +29,8 @@ from training.own_data.options import DataOptions
 from training.own_data.picture_files import Checked, check_pictures
 from training.own_data.picture_labels import find_groups
 from training.own_data.problems import Problems
-from training.sentences import list_names
-from training.splitting import PARTS, TEST, TRAIN, VALID, find_leaks, print_split, split_rows
+from training.sentences import list_names, print_lines
+from training.splitting import PARTS, TEST, TRAIN, VALID, fill_parts, print_split
 
 MIN_PICTURES, MIN_TRAINED = 6, 2
 PALETTES = (
@@ -60,7 +60,7 @@ class OwnMasks:
 
     def read(self, pair: Pair, size: tuple[int, int]) -> NDArray[np.uint8]:
         """Return the class of each pixel of a mask at a size (width, height), (height, width)."""
-        values, _ = read_mask(pair.mask, self.classes.in_colour)
+        values, *_ = read_mask(pair.mask, self.classes.in_colour)
         codes, _ = encode(values, self.classes, self.void)
         return np.asarray(Image.fromarray(codes).resize(size, Image.Resampling.NEAREST))
 
@@ -101,7 +101,7 @@ def read_own_masks(folder: Path, own: DataOptions, shares: Mapping[str, float], 
     classes = number_from_0(match_black_and_white(classes, values, void), values, void)
     pairs, lines = drop_copies(find_present(fitting, classes, void, problems))
     problems.settle_with(lambda: check_classes(pairs, folder))
-    print(*lines, sep="\n", end="\n" * bool(lines))
+    print_lines(lines)
     describe_classes(pairs, classes, bool(listed))
     return divide_parts(pairs, classes, void, own, shares, seed)
 
@@ -109,9 +109,20 @@ def read_own_masks(folder: Path, own: DataOptions, shares: Mapping[str, float], 
 # --- checks ---
 
 
-def read_mask(path: Path, in_colour: bool = False) -> tuple[NDArray[np.int64], bool]:
-    """Return the values of an upright mask, (height, width), and if they are colours (0xrrggbb) and not indices.
+@dataclass(frozen=True)
+class _Seen:
+    """The different values of a mask, its upright (width, height), if they are colours, and its palette (read_mask)."""
 
+    values: NDArray[np.int64]
+    size: tuple[int, int]
+    is_coloured: bool
+    palette: bytes
+
+
+def read_mask(path: Path, in_colour: bool = False) -> tuple[NDArray[np.int64], bool, bytes]:
+    """Return the values of an upright mask, if they are colours (0xrrggbb) and not indices, and its palette.
+
+    The values are (height, width). The palette has red, green and blue of each index in a row; it may be empty.
     Colours that are all grey count as indices. If the classes are `in_colour`, all values are colours instead: those
     of the palette, or shades of grey.
 
@@ -123,11 +134,12 @@ def read_mask(path: Path, in_colour: bool = False) -> tuple[NDArray[np.int64], b
             if image.width * image.height > LIMITS.pixels:
                 raise DataError("The mask has too many pixels; save it smaller, without smoothing.")
             upright = ImageOps.exif_transpose(image)
+            palette = bytes((upright.mode == "P" and upright.getpalette("RGB")) or ())
             if upright.mode in ("1", "L", "P") and not (in_colour and upright.mode == "P" and upright.palette):
                 values = np.asarray(upright.convert("L") if upright.mode == "1" else upright).astype(np.int64)
                 if in_colour:
-                    return values * 0x010101, True
-                return values // 255 if upright.mode == "1" else values, False
+                    return values * 0x010101, True, palette
+                return values // 255 if upright.mode == "1" else values, False, palette
             if upright.mode.startswith(("I", "F")):
                 deep = np.asarray(upright)
                 if deep.min() < 0 or deep.max() > 255 or (deep != deep.round()).any():
@@ -136,15 +148,15 @@ def read_mask(path: Path, in_colour: bool = False) -> tuple[NDArray[np.int64], b
                         "from 0 to 254. If they number objects, save a mask of classes instead."
                     )
                 values = deep.astype(np.int64)
-                return (values * 0x010101, True) if in_colour else (values, False)
+                return (values * 0x010101, True, palette) if in_colour else (values, False, palette)
             pixels = np.asarray(upright.convert("RGB")).astype(np.int64)
     except DataError:
         raise
     except Exception as error:  # Pillow's readers have errors of their own
         raise DataError(f"The mask cannot be read as a picture ({error}); it must be a PNG.") from error
     if not in_colour and (pixels == pixels[..., :1]).all():
-        return pixels[..., 0], False
-    return pixels @ np.array([1 << 16, 1 << 8, 1]), True
+        return pixels[..., 0], False, palette
+    return pixels @ np.array([1 << 16, 1 << 8, 1]), True, palette
 
 
 def check_masks(
@@ -156,23 +168,24 @@ def check_masks(
     differently and no index is named (`has_indices`); then all masks are read so.
     """
 
-    def check(pair: Pair, in_colour: bool) -> tuple[NDArray[np.int64], tuple[int, int], bool] | DataError:
+    def check(pair: Pair, in_colour: bool) -> _Seen | DataError:
         try:
-            values, is_coloured = read_mask(pair.mask, in_colour)
+            values, is_coloured, palette = read_mask(pair.mask, in_colour)
         except DataError as error:
             return error
-        return np.unique(values), (values.shape[1], values.shape[0]), is_coloured
+        return _Seen(np.unique(values), (values.shape[1], values.shape[0]), is_coloured, palette)
 
     readable = [pair for pair in found if pair.picture in checked]
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(partial(check, in_colour=in_colour), readable))
         has_colours = any(
-            not isinstance(result, DataError) and result[2] and result[1] == checked[pair.picture].size
+            isinstance(result, _Seen) and result.is_coloured and result.size == checked[pair.picture].size
             for pair, result in zip(readable, results, strict=True)
         )
-        if not (has_colours or in_colour or number_colours_alike([pair.mask for pair in readable])):
+        if not (has_colours or in_colour or number_colours_alike([one for one in results if isinstance(one, _Seen)])):
             has_colours = not has_indices
-            print(PALETTES * has_indices, end="\n" * has_indices)
+            if has_indices:
+                print(PALETTES)
         if has_colours and not in_colour:
             results = list(pool.map(partial(check, in_colour=True), readable))
     fitting, counts = [], Counter[int]()
@@ -181,39 +194,33 @@ def check_masks(
         if isinstance(result, DataError):
             problems.add(pair.mask, str(result))
             continue
-        values, size, _ = result
-        if size != picture.size:
-            turned = "; one of them is turned" if size == picture.size[::-1] else ""
+        if result.size != picture.size:
+            turned = "; one of them is turned" if result.size == picture.size[::-1] else ""
             problems.add(
-                pair.mask, f"The mask has {size[0]}×{size[1]} pixels, but its picture "
+                pair.mask, f"The mask has {result.size[0]}×{result.size[1]} pixels, but its picture "
                 f"{picture.size[0]}×{picture.size[1]}{turned}; save it at the size of the picture.",
             )  # fmt: skip
             continue
-        fitting.append((replace(pair, picture=picture.path, size=size, digest=picture.digest), values))
-        counts.update(values.tolist())
+        fitting.append((replace(pair, picture=picture.path, size=result.size, digest=picture.digest), result.values))
+        counts.update(result.values.tolist())
     return fitting, counts, has_colours
 
 
-def number_colours_alike(masks: Sequence[Path]) -> bool:
+def number_colours_alike(masks: Sequence[_Seen]) -> bool:
     """Return False if the palettes of two masks give a colour that both use different indices.
 
     Masks with the index 255, which is void, are numbered by a rule, whatever their palettes say.
     """
     seen: dict[tuple[int, ...], int] = {}
-    is_alike = True
-    for path in masks:
-        try:
-            with Image.open(path) as image:
-                palette = image.getpalette("RGB") if image.mode == "P" else None
-                used = np.unique(np.asarray(image)).tolist() if palette else []
-        except (OSError, ValueError, SyntaxError):  # a problem that read_mask has named
-            continue
-        if IGNORED in used:
-            return True
-        colours = {index: tuple((palette or [])[3 * index : 3 * index + 3]) for index in used}
-        if len(set(colours.values())) == len(colours):
-            is_alike &= all(seen.setdefault(colour, index) == index for index, colour in colours.items())
-    return is_alike
+    with_palette = [(mask.values.tolist(), mask.palette) for mask in masks if mask.palette]
+    if any(IGNORED in used for used, _ in with_palette):
+        return True
+    for used, palette in with_palette:
+        colours = {index: tuple(palette[3 * index : 3 * index + 3]) for index in used}
+        is_clear = len(set(colours.values())) == len(colours)
+        if is_clear and any(seen.setdefault(colour, index) != index for index, colour in colours.items()):
+            return False
+    return True
 
 
 def find_present(
@@ -288,15 +295,11 @@ def divide_parts(
         DataError: a part has too few pictures, or a class is in no training picture.
     """
     given = frozenset(pair.part for pair in pairs if pair.part)
-    leaks = set(find_leaks([pair.keys for pair in pairs], [pair.part for pair in pairs]))
+    labels = [(*pair.present, "picture") for pair in pairs]
+    filled, leaks = fill_parts([pair.part for pair in pairs], labels, [pair.keys for pair in pairs], shares, seed)
+    parts = {part: [pairs[row] for row in rows] for part, rows in filled.items()}
     if leaks:
         print(f"Pictures left out, since their groups are also in a given validation or test part: {len(leaks):,}.")
-    rest = [pair for row, pair in enumerate(pairs) if pair.part in (None, TRAIN) and row not in leaks]
-    wanted = {part: share for part, share in shares.items() if part not in given}
-    labels = [(*pair.present, "picture") for pair in rest]
-    parts: dict[str, list[Pair]] = {part: [pair for pair in pairs if pair.part == part != TRAIN] for part in PARTS}
-    for pair, part in zip(rest, split_rows(labels, [pair.keys for pair in rest], wanted, seed), strict=True):
-        parts[part].append(pair)
     if empty := [part for part in (VALID, TEST) if not parts[part]]:
         raise DataError(f"No picture is left for {list_names(empty)}; add pictures, or leave out --group.")
     if (count := len(parts[TRAIN])) < MIN_TRAINED:
@@ -309,5 +312,5 @@ def divide_parts(
     if unlearned:
         names = list_names(classes.names[code] for code in sorted(unlearned))
         raise DataError(f"No training picture has {names}; add pictures of it to the training part.")
-    print_split(parts, sorted(given - {TRAIN} if wanted or leaks else given))
+    print_split(parts, sorted(given if given.issuperset(shares) and not leaks else given - {TRAIN}))
     return OwnMasks(classes, void, parts, given)

@@ -8,7 +8,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +44,7 @@ class Checked:
     path: Path
     digest: str
     size: tuple[int, int]
-    small: NDArray[np.uint8] = field(repr=False, compare=False, default_factory=lambda: np.zeros((0, 0, 3), np.uint8))
+    small: NDArray[np.uint8]
 
 
 def find_pictures(folder: Path) -> tuple[list[Path], Counter[str]]:

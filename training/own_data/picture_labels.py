@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from training.data import DataError, is_clutter
-from training.own_data.folders import check_labels, find_parts
+from training.own_data.folders import check_labels, find_label, find_parts
 from training.own_data.labels import clean_label
 from training.own_data.options import PATTERN, DataOptions
 from training.own_data.problems import Problems
@@ -46,13 +46,11 @@ def label_by_folder(folder: Path, paths: Sequence[Path]) -> tuple[list[Labelled]
         check_labels(folder, paths, "pictures")
     found, loose = [], []
     for path in paths:
-        *folders, _ = path.relative_to(folder).parts
-        part = parts.get(folders[0]) if folders else None
-        inside = folders[1:] if part else folders
-        if inside:
-            found.append(Labelled(path, clean_label(inside[0]), part))
-        else:
+        part, label = find_label(path.relative_to(folder), parts)
+        if label is None:
             loose.append(path)
+        else:
+            found.append(Labelled(path, clean_label(label), part))
     if not found:
         what = f"The parts {list_names(parts)} of {folder}" if parts else folder
         raise DataError(

@@ -20,7 +20,7 @@ from training.own_data.problems import Problems
 from training.own_data.tables import OwnTable, list_tables, name_data, read_own_table
 from training.ratings import newcomers
 from training.ratings.movies import Ratings
-from training.sentences import list_names
+from training.sentences import list_names, print_lines
 from training.splitting import TEST, split_by_time
 
 USERS = (
@@ -80,8 +80,7 @@ def read_own_ratings(data: Path, own: DataOptions, seed: int, folds: int) -> Rat
         problems.settle_with(lambda: check_ratings(ratings, path))
     ratings = sample_users(drop_copies(ratings, time), seed)
     for column, name in ((user, "user"), (item, "movie")):
-        for line in describe_alike(sorted(ratings[name].unique()), f"values of {column}"):
-            print(line)
+        print_lines(describe_alike(sorted(ratings[name].unique()), f"values of {column}"))
     check_ratings(ratings, path)
     items = read_items(items_path, own) if items_path else (table, item)
     described = describe_items(*items, ratings["movie"].unique(), is_named=items_path is not None)
@@ -371,8 +370,7 @@ def describe_items(table: OwnTable, item: str, rated: Collection[str], is_named:
             "items that nobody rated are left out": len(set(first) - set(rated)),
             "rated items are not in it; their ids stand in for titles": len(unknown),
         }
-        for line in (f"{count:,} {what}." for what, count in counts.items() if count):
-            print(line)
+        print_lines((f"{count:,} {what}." for what, count in counts.items() if count))
 
     titles, genres = [], []
     untitled = 0

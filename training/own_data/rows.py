@@ -43,7 +43,7 @@ from training.own_data.targets import (
     keep_labels,
     read_target,
 )
-from training.sentences import SHOWN, list_names
+from training.sentences import SHOWN, list_names, print_lines
 from training.splitting import (
     TEST,
     TRAIN,
@@ -152,12 +152,6 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
         split=split,
         notes=(*source.notes, *describe_left_out(roles), *lines, *rare),
     )
-
-
-def print_lines(lines: Sequence[str]) -> None:
-    """Print lines; nothing if there are none."""
-    for line in lines:
-        print(line)
 
 
 # --- files and columns ---
@@ -363,11 +357,9 @@ def print_columns(data: Path, source: _Source, target: str, inputs: Sequence[Col
     for column in inputs:
         if column.kind == CATEGORY and column.hint:
             print(f"{column.name} has categories, since {UNITS}{column.hint}.")
-        for line in describe_two_digits(column):
-            print(line)
+        print_lines(describe_two_digits(column))
         if column.kind == CATEGORY:
-            for line in describe_alike(sorted(column.categories), f"values of {column.name}"):
-                print(line)
+            print_lines(describe_alike(sorted(column.categories), f"values of {column.name}"))
 
 
 def describe_two_digits(column: Column) -> list[str]:

@@ -115,7 +115,7 @@ def read_division(
         parts = table[name].astype(object).map(lambda cell: IS_VALID_PARTS.get(cell.casefold(), "")).tolist()
         is_clear, test = set(parts) == {TRAIN, TEST}, "true"
     else:
-        name = next((names[usual] for usual in DIVISIONS if usual in names and names_parts(table[names[usual]])), None)
+        name = next((names[usual] for usual in DIVISIONS if usual in names and are_parts(table[names[usual]])), None)
         if name is None:
             return None, None, []
         parts = table[name].astype(object).map(lambda cell: PART_NAMES[cell.casefold()]).tolist()
@@ -128,7 +128,7 @@ def read_division(
     return name, parts, [f"The column {name} divides the rows, {test} is the test; delete it for a random split."]
 
 
-def names_parts(cells: pd.Series) -> bool:
+def are_parts(cells: pd.Series) -> bool:
     """Return True if cells name the training part and another one, and nothing else."""
     parts = {PART_NAMES.get(cell.casefold()) for cell in cells.unique()}
     return None not in parts and TRAIN in parts and len(parts) > 1

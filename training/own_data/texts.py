@@ -19,6 +19,7 @@ from training.own_data.column_types import parse_times
 from training.own_data.folders import (
     check_labels,
     describe_others,
+    find_label,
     find_parts,
     has_texts,
     list_files,
@@ -28,7 +29,7 @@ from training.own_data.labels import clean_label, count_labels, describe_alike, 
 from training.own_data.options import DataOptions
 from training.own_data.problems import Problems
 from training.own_data.tables import LABELS, find_tables, name_data, read_division, read_own_table
-from training.sentences import list_names
+from training.sentences import list_names, print_lines
 from training.splitting import (
     PART_NAMES,
     PARTS,
@@ -119,11 +120,9 @@ def read_own_texts(data: Path, own: DataOptions, seed: int) -> OwnTexts:
     rows, lines = drop_copies(rows, own.time is not None, problems)
     given = [row.label for row in rows]
     labels, y = problems.settle_with(lambda: index_labels(given, name_data(data), "texts", MIN_SAMPLES))
-    for line in lines:
-        print(line)
+    print_lines(lines)
     print(f"{len(rows):,} texts with {len(labels)} labels: {count_labels(labels, np.bincount(y).tolist())}.")
-    for line in describe_alike(labels):
-        print(line)
+    print_lines(describe_alike(labels))
     found = divide_parts(rows, labels, y, own, seed)
     if data.is_dir():
         others = {text for part in found.parts.values() for text in part.texts}
@@ -191,7 +190,7 @@ def read_rows(
     print(f"{path.name}: texts are in the column {text}, labels in {label}{extra}.")
     other = "files divide the data" if is_divided else f"--time {time} divides the rows" if time else ""
     _, parts, lines = read_division(table.table, other, (text, label, group, time))
-    print(*lines, sep="\n", end="\n" * len(lines))
+    print_lines(lines)
     where = f"{path.name}, " if part else ""
     return [
         Row(
@@ -218,15 +217,13 @@ def read_files(folder: Path, problems: Problems) -> list[Row]:
         check_labels(folder, paths, "texts")
     rows, loose = [], []
     for path in paths:
-        *folders, _ = path.relative_to(folder).parts
-        part = parts.get(folders[0]) if folders else None
-        labels = folders[1:] if part else folders
+        part, label = find_label(path.relative_to(folder), parts)
         place = path.relative_to(folder).as_posix()
-        if not labels or (parts and not part):
+        if label is None:
             loose.append(place)
             continue
         try:
-            rows.append(Row(read_text(path), labels[0], place, part))
+            rows.append(Row(read_text(path), label, place, part))
         except BadInput as error:
             problems.add(place, str(error))
     if not rows and not problems.found:
@@ -235,8 +232,7 @@ def read_files(folder: Path, problems: Problems) -> list[Row]:
     if loose:
         print(f"Not used, since they are in no label's folder: {len(loose):,} texts, such as {loose[0]}.")
     others = Counter(name_kind(path) for path in files if path.suffix.lower() != ".txt")
-    for line in describe_others(others, ".txt files"):
-        print(line)
+    print_lines(describe_others(others, ".txt files"))
     return rows
 
 

@@ -624,7 +624,7 @@ def test_a_list_with_wrong_colours_is_refused(tmp_path, content, message):
 
 def test_a_mask_with_a_few_colours_of_grey_has_indices(tmp_path):
     Image.fromarray(np.full((4, 4, 3), 2, np.uint8)).save(tmp_path / "grey.png")
-    values, is_coloured = read_mask(tmp_path / "grey.png")
+    values, is_coloured, _ = read_mask(tmp_path / "grey.png")
     assert (values.tolist(), is_coloured) == ([[2] * 4] * 4, False)
 
 
