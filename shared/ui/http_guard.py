@@ -76,6 +76,7 @@ class Guard:
     def __init__(self, app: ASGIApp, health: Any) -> None:
         self.app, self.health = app, health
         self.requests: Counter[str] = Counter()  # in progress, by client
+        self.most_requests = find_file_limit() // 4  # of a client, whatever LIMITS says
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -148,7 +149,7 @@ class Guard:
         Raises:
             HTTPException: 429.
         """
-        most = min(LIMITS.client_requests, find_file_limit() // 4)
+        most = min(LIMITS.client_requests, self.most_requests)
         if self.requests[client] > most:
             raise HTTPException(
                 429, f"Your network has {most:,} requests in progress; close some pages.", {"Connection": "close"}
