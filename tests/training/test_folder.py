@@ -98,25 +98,30 @@ def test_a_finished_folder_can_be_read_by_others(tmp_path):
     assert [oct(path.stat().st_mode & 0o777) for path in paths] == ["0o755", "0o755", "0o644"]
 
 
-def test_the_old_model_is_put_back_where_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
-    out = tmp_path / "model"
-    out.mkdir()
-    (out / "gallery.json").write_text("old", encoding="utf-8")
+def refuse_renames(monkeypatch, is_refused):
+    """Refuse to rename the paths for which `is_refused` is true, given a path and its target."""
     rename = Path.rename
 
     def refusing(self, target):
-        if target == out and not self.name.endswith("-before"):
+        if is_refused(self, target):
             raise PermissionError(13, "Access is denied", str(self))
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", refusing)
 
-    def write():
-        with create_folder(out) as made:
-            (made / "gallery.json").write_text("new", encoding="utf-8")
 
+def write_new(out):
+    with create_folder(out) as made:
+        (made / "gallery.json").write_text("new", encoding="utf-8")
+
+
+def test_the_old_model_is_put_back_where_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
+    out = tmp_path / "model"
+    out.mkdir()
+    (out / "gallery.json").write_text("old", encoding="utf-8")
+    refuse_renames(monkeypatch, lambda path, target: target == out and not path.name.endswith("-before"))
     with pytest.raises(DataError, match=r"cannot be replaced \(Access is denied\).*The new model is in .*model-2\."):
-        write()
+        write_new(out)
     found = {path.name: (path / "gallery.json").read_text(encoding="utf-8") for path in tmp_path.iterdir()}
     assert found == {"model": "old", "model-2": "new"}
 
@@ -126,21 +131,9 @@ def test_the_new_model_is_kept_where_the_old_one_cannot_be_replaced(tmp_path, mo
     for name, text in (("model", "old"), ("model-2", "older")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "gallery.json").write_text(text, encoding="utf-8")
-    rename = Path.rename
-
-    def refusing(self, target):
-        if self == out:
-            raise PermissionError(13, "Access is denied", str(self))
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "rename", refusing)
-
-    def write():
-        with create_folder(out) as made:
-            (made / "gallery.json").write_text("new", encoding="utf-8")
-
+    refuse_renames(monkeypatch, lambda path, _: path == out)
     with pytest.raises(DataError, match=r"cannot be replaced \(Access is denied\).*The new model is in .*model-3\."):
-        write()
+        write_new(out)
     found = {path.name: (path / "gallery.json").read_text(encoding="utf-8") for path in tmp_path.iterdir()}
     assert found == {"model": "old", "model-2": "older", "model-3": "new"}
 

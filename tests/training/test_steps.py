@@ -10,16 +10,12 @@ from fastai.callback.training import GradientAccumulation
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 
+from tests.training.pictures.test_batches import HALF, pictures
 from training import learner
 from training.learner import CpuBfloat16, NoValidation, RowLoader, retry_with_smaller_batches
 from training.pictures.batches import PictureLoader
 
 pytestmark = pytest.mark.training
-HALF = (0.5, 0.5, 0.5)
-
-
-def pictures(count=8, size=32):
-    return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
 def test_out_of_memory_halves_the_batch_and_keeps_the_step():

@@ -4,15 +4,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
 
+from tests.training.pictures.test_batches import HALF, pictures
 from training.pictures.batches import normalise
 from training.pictures.outputs import compute_outputs, run_torch
 
 pytestmark = pytest.mark.training
-HALF = (0.5, 0.5, 0.5)
-
-
-def pictures(count=8, size=32):
-    return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
 def test_outputs_are_those_of_evaluation():
