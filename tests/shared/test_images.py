@@ -6,6 +6,7 @@ import io
 import struct
 import threading
 import time
+import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
@@ -144,7 +145,7 @@ HOSTILE = {
     "gif with a frame beyond its screen": (gif(8, 8).replace(b",\0\0\0\0\x08\0\x08", b",\0\0\0\0" + b"\xff" * 4), MANY),
     "gif of many comments": (gif(8, 8, b"!\xfe\x01a\0" * 1_000_000), TINY),
     "webp half": (encode(photo(160, 120), "WEBP")[:1_000], DAMAGED),
-    "webp bomb": (webp(16_000, 16_000), "16,000 × 16,000 pixels; a WebP may have at most 13 megapixels"),
+    "webp bomb": (webp(16_000, 16_000), "a WebP may have at most 13 megapixels"),
     "webp signature alone": (b"RIFF\x10\0\0\0WEBPVP8 ", DAMAGED),
     "bmp half": (encode(photo(160, 120), "BMP")[:9_000], DAMAGED),
     "bmp bomb": (bmp(30_000, 30_000), "30,000 × 30,000 " + PIXELS),
@@ -161,7 +162,9 @@ HOSTILE = {
 if features.check("avif"):
     tags = tiff([(40_000 + i, 7, 5_000, 1_500) for i in range(100)], 6_500)
     HOSTILE["avif signature alone"] = (b"\0\0\0\x18ftypavif\0\0\0\0mif1avif" + bytes(50), DAMAGED)
-    HOSTILE["avif of overlapping tags"] = (encode(photo(64, 48), "AVIF", exif=tags), TAGS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow 13 warns of the tags
+        HOSTILE["avif of overlapping tags"] = (encode(photo(64, 48), "AVIF", exif=tags), TAGS)
 
 
 def turned_avif(block):
