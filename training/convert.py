@@ -4,8 +4,8 @@
     python -m training.convert export.pkl --data FOLDER --labels cat,dog     names for the vocab, such as False and True
 
 The file is a pickle: loading it runs the code in it, so convert only files from people whom you trust. FOLDER has a
-subfolder of pictures for each label, or pictures whose names the Learner's own label function reads. Half of the
-pictures calibrate the model, and the other half measure it.
+subfolder of pictures for each label, or pictures whose names the Learner's own label function reads, or a CSV of their
+names and labels. Half of the pictures calibrate the model, and the other half measure it.
 """
 
 import argparse
@@ -37,12 +37,13 @@ from training.command import OptionError, OptionParser
 from training.data import DataError, TestSet
 from training.description import Description, ask_label, describe
 from training.export import round_to_int8, store, store_half, store_int8, write_onnx
+from training.exported_labels import Vocab, choose_labels, read_pictures
 from training.exported_learner import (
     TRUST,
     Preparation,
+    check_loss,
     check_preparation,
     find_categories,
-    find_label_function,
     load,
     predict,
     read_preparation,
@@ -50,11 +51,9 @@ from training.exported_learner import (
 from training.folder import check_out, create_folder, write_config, write_metrics
 from training.networks.fastai_vision import Distance, VisionNet
 from training.out_of_distribution import measure_group
-from training.own_data.labelled_pictures import MIN_SAMPLES, Pictures, drop_copies
-from training.own_data.labels import clean_label, count_labels
-from training.own_data.picture_files import check_pictures, find_pictures
-from training.own_data.picture_labels import Labelled
-from training.own_data.problems import Problems
+from training.own_data.labelled_pictures import Pictures
+from training.own_data.labels import count_labels
+from training.own_data.options import DataOptions
 from training.own_data.tables import name_data
 from training.parity import ParityError, Shown, check_changes, check_parity
 from training.pictures.batches import INPUT
@@ -62,7 +61,6 @@ from training.progress import show_progress
 from training.recipe import answer, answer_test, print_next_steps
 from training.recipes.image_classification import ImageClassification, ImageClassificationSettings
 from training.record import Record, get_commit, hash_input, record_measurement
-from training.sentences import list_names
 from training.storing import check_cost
 
 REJECTED_SHARE = 0.01  # of the pictures that calibrate, which determines the threshold
@@ -140,6 +138,7 @@ def make_parser() -> OptionParser:
     parser.add_argument("--data", metavar="FOLDER", required=True, help="labelled pictures to calibrate and measure on")
     parser.add_argument("--out", metavar="DIR", default="runs/converted", help="checkpoint folder to write")
     parser.add_argument("--labels", metavar="A,B", help="names of the labels, in the order of the Learner's vocab")
+    parser.add_argument("--label-column", metavar="NAME", help="column of the labels, if a CSV in FOLDER has them")
     parser.add_argument("--skip-bad", action="store_true", help="go on without pictures that cannot be used")
     parser.add_argument("--unseen", action="store_true", help="the Learner was not trained on these pictures")
     return parser
@@ -158,6 +157,7 @@ def make_record(options: argparse.Namespace) -> Record:
         raise DataError(f"There is no folder {options.data}; --data must name one with labelled pictures.")
     words = ["python", "-m", "training.convert", paths["learner"].name, "--data", paths["--data"].resolve().name]
     words += ["--labels", options.labels] if options.labels else []
+    words += ["--label-column", options.label_column] if options.label_column else []
     words += ["--skip-bad"] * options.skip_bad + ["--unseen"] * options.unseen
     inputs = [
         Input(option=option, name=path.resolve().name, **hash_input(path.resolve())) for option, path in paths.items()
@@ -175,16 +175,22 @@ def read(learn: Learner, options: argparse.Namespace) -> Conversion:
         DataError: something cannot be converted.
     """
     categories = find_categories(learn)
+    check_loss(learn)
     labels = choose_labels(categories, options.labels)
+    own = DataOptions(skip_bad=options.skip_bad, label_column=options.label_column)
     preparation = read_preparation(learn)
     try:
         net = VisionNet(learn.model.eval().requires_grad_(False), preparation.resample).eval()
     except ValueError as error:
-        raise DataError(f"The Learner's network has {error}; only those of vision_learner can be converted.") from error
+        raise DataError(
+            f"The Learner's network has {error}; only a convolutional network with the head that vision_learner makes "
+            "(without custom_head and y_range) can be converted."
+        ) from error
     folder = Path(options.data)
-    pictures = read_pictures(folder, labels, categories, learn, options.skip_bad)
+    pictures = read_pictures(folder, Vocab(labels, tuple(categories)), learn, own)
     calibrating, measuring = halve(pictures)
-    arch = getattr(getattr(learn, "arch", None), "__name__", None)
+    arch = getattr(learn, "arch", None)  # of timm's networks, it is the name
+    arch = arch if isinstance(arch, str) else getattr(arch, "__name__", None)
     counts = count_labels(labels, np.bincount(pictures.y).tolist())
     print(f"A {arch or 'network'} for {len(labels)} labels. Pictures in {folder}: {counts}.")
     print(
@@ -194,99 +200,6 @@ def read(learn: Learner, options: argparse.Namespace) -> Conversion:
     )
     check_preparation(learn, preparation, measuring.paths[:CHUNK])
     return Conversion(learn, arch, net, preparation, labels, calibrating, measuring, name_data(folder), options.unseen)
-
-
-def choose_labels(categories: Sequence[Any], given: str | None) -> tuple[str, ...]:
-    """Return the labels: the names given, separated by commas, or the entries of the vocab as text.
-
-    Raises:
-        DataError: their number is wrong, one is empty, or two differ at most in case.
-    """
-    vocab = tuple(clean_label(str(category)) for category in categories)
-    labels = tuple(clean_label(name) for name in given.split(",")) if given else vocab
-    if len(labels) != len(vocab):
-        raise DataError(f"--labels must name {len(vocab)} labels, in the order of the vocab: {', '.join(vocab)}.")
-    if len({label.casefold() for label in labels}) < len(labels) or "" in labels or len(labels) < 2:
-        raise DataError(
-            "At least two labels are needed, and they must differ in more than case and spaces; name others with "
-            f"--labels: {', '.join(labels)}."
-        )
-    return labels
-
-
-def read_pictures(
-    folder: Path, labels: Sequence[str], categories: Sequence[Any], learn: Learner, skip_bad: bool
-) -> Pictures:
-    """Read labelled pictures, each content once.
-
-    A picture in a subfolder has the label that is the name of the nearest folder above it; the entries of the vocab are
-    also recognised. Where no folder has the name of a label, the Learner's own label function reads the names of files.
-
-    Raises:
-        DataError: a picture has no label or two, cannot be read, or there are too few of a label; the text lists them.
-    """
-    names = {fold(str(category)): index for index, category in enumerate(categories)}
-    if len(names) < len(categories):  # the names given to the labels tell apart what differs only in case
-        names = {}
-    names |= {fold(label): index for index, label in enumerate(labels)}
-    paths, _ = find_pictures(folder)
-    if not paths:
-        raise DataError(f"There are no pictures in {folder}.")
-    problems = Problems(folder, skip_bad, "pictures")
-    indices = [find_by_folder(path.relative_to(folder), names) for path in paths]
-    if all(index is None for index in indices):
-        indices = find_by_name(paths, categories, labels, learn)
-    found = []
-    for path, index in zip(paths, indices, strict=True):
-        if index is None:
-            problems.add(path, f"It has no label; the labels are {list_names(labels)}.")
-        else:
-            found.append(Labelled(path, labels[index]))
-    found, lines = drop_copies(found, check_pictures([item.path for item in found], problems), problems)
-    y = np.array([labels.index(item.label) for item in found], np.int64)
-    problems.settle_with(lambda: check_counts(y, labels, folder))
-    for line in lines:
-        print(line)
-    return Pictures([item.path for item in found], y, y)
-
-
-def check_counts(y: NDArray[np.int64], labels: Sequence[str], folder: Path) -> None:
-    """Check that there are enough pictures of each label.
-
-    Raises:
-        DataError: there are not.
-    """
-    for label, count in zip(labels, np.bincount(y, minlength=len(labels)), strict=True):
-        if count < MIN_SAMPLES:
-            raise DataError(f"{folder} has {count} different pictures of {label}; at least {MIN_SAMPLES} are needed.")
-
-
-def find_by_folder(path: Path, names: dict[str, int]) -> int | None:
-    """Return the label of the nearest folder with the name of one, or None."""
-    return next((names[fold(part)] for part in reversed(path.parts[:-1]) if fold(part) in names), None)
-
-
-def fold(name: str) -> str:
-    """Return a name of a label or folder without differences of case and spaces."""
-    return clean_label(name).casefold()
-
-
-def find_by_name(
-    paths: Sequence[Path], categories: Sequence[Any], labels: Sequence[str], learn: Learner
-) -> list[int | None]:
-    """Return what the Learner's own label function says of each picture, or None where it is not in the vocab.
-
-    Raises:
-        DataError: the function is missing or fails.
-    """
-    read, index = find_label_function(learn), {category: row for row, category in enumerate(categories)}
-    try:
-        return [index.get(read(path)) for path in paths]
-    except Exception as error:  # it is the user's own code
-        raise DataError(
-            f"No folder in --data has the name of a label ({', '.join(labels)}), and the Learner's label function "
-            f"cannot read the names of the files ({error}); sort the pictures into a subfolder for each label."
-        ) from error
 
 
 def halve(pictures: Pictures) -> tuple[Pictures, Pictures]:

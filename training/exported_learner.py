@@ -9,19 +9,22 @@ import warnings
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from fastai.data.transforms import Categorize
+from fastai.data.transforms import Categorize, ColReader
 from fastai.learner import Learner
 from fastai.torch_core import TensorImage
 from fastai.vision.augment import RandomResizedCrop, Resize
 from fastai.vision.core import PILImage
 from numpy.typing import NDArray
 from PIL import Image
+from torch import nn
+from torch.nn import functional as F
 
 from shared.images import Framing, load_image, to_array
 from training.data import DataError
@@ -29,6 +32,7 @@ from training.progress import show_progress
 
 TRUST = "{} is a pickle: loading it runs the code in it. Convert only files from people whom you trust."
 FRAMINGS: dict[str, Framing] = {"squish": "squash", "crop": "crop", "pad": "pad"}  # fastai's names
+LFS_POINTER = b"version https://git-lfs"
 ROWS = 16  # pictures per step when the batch transforms are measured
 SIDES, MARGIN = (32, 1024), 256  # limits of ImageClassifierConfig, in pixels
 LEVELS = 0.25  # mean difference allowed between the Learner's pixels and ours, of 255
@@ -72,20 +76,13 @@ def load(path: Path) -> Learner:
     """
     if not path.is_file():
         raise DataError(f"There is no file {path}; name the one that learn.export() wrote.")
-    with path.open("rb") as file:
-        begins = file.read(1)
-    if begins != b"\x80" and not zipfile.is_zipfile(path):
-        raise DataError(f"{path} is not a pickle; name the file that learn.export() wrote.")
+    check_file(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             learn = torch.load(path, map_location="cpu", pickle_module=make_pickle_module(), weights_only=False)  # noqa: TID251 - the user trusts the file
     except Exception as error:  # unpickling may raise anything
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(
-            f"{path} cannot be loaded with fastai {version('fastai')} and torch {version('torch')} ({reason[:300]}); "
-            "export it again with these versions, or convert it where it was exported."
-        ) from error
+        raise DataError(explain_failure(path, error)) from error
     if not isinstance(learn, Learner):
         kind = type(learn).__name__
         raise DataError(f"{path} holds a {kind}, not a Learner; learn.export() writes one, learn.save() only weights.")
@@ -96,6 +93,42 @@ def load(path: Path) -> Learner:
     if hasattr(learn, "mixed_precision"):
         return learn.to_fp32()
     return learn
+
+
+def check_file(path: Path) -> None:
+    """Check that a file begins as torch.save begins one, and that its end is there, too.
+
+    Raises:
+        DataError: it does not.
+    """
+    with path.open("rb") as file:
+        begins = file.read(len(LFS_POINTER))
+    if begins == LFS_POINTER:
+        raise DataError(f"{path} is a Git LFS pointer, not the file itself; run: git lfs pull")
+    if not begins or (begins[:2] == b"PK" and not zipfile.is_zipfile(path)):
+        raise DataError(f"{path} is {'incomplete' if begins else 'empty'}; copy or download it again.")
+    if begins[:1] != b"\x80" and begins[:2] != b"PK":
+        raise DataError(f"{path} is not a pickle; name the file that learn.export() wrote.")
+
+
+def explain_failure(path: Path, error: Exception) -> str:
+    """Return a sentence on why a file cannot be loaded, and on what helps."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        package = error.name.partition(".")[0]
+        return (
+            f"{path} needs the module {error.name}, which is not installed: pip install {package}, or copy "
+            f"{package}.py to this folder if the module is your own."
+        )
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if "NEWOBJ" in reason:  # pickle makes an object of what `find_in_main` returned
+        return (
+            f"{path} needs a class that was defined in a notebook and is not in the file; export it again by "
+            "learn.export() without pickle_module, which stores the class, too."
+        )
+    return (
+        f"{path} cannot be loaded with fastai {version('fastai')} and torch {version('torch')} ({reason[:300]}); "
+        "export it again with these versions, or convert it where it was exported."
+    )
 
 
 def make_pickle_module() -> types.ModuleType:
@@ -126,6 +159,7 @@ def find_in_main(name: str) -> Any:
     def missing(*_: Any, **__: Any) -> Any:
         raise DataError(f"the function {name} was defined in a notebook and is not in the file")
 
+    missing.__name__ = name
     return missing
 
 
@@ -150,6 +184,10 @@ def find_categories(learn: Learner) -> list[Any]:
     found = [step for step in steps if type(step) is Categorize]
     if len(found) != 1 or len(sets.tls) != 2 or count_readers(learn) is None:
         raise DataError("The Learner does not classify colour pictures; only such Learners can be converted.")
+    if found[0].add_na:
+        raise DataError(
+            "The Learner was made with add_na=True, so one of its labels, #na#, stands for none; train it without."
+        )
     return list(found[0].vocab)
 
 
@@ -176,6 +214,45 @@ def find_label_function(learn: Learner) -> Callable[[Path], Any]:
     return read
 
 
+def takes_table(learn: Learner) -> bool:
+    """Return True if a Learner's labels came from a column of a table."""
+    return any(isinstance(step, ColReader) for step in learn.dls.valid_ds.tls[1].tfms.fs)
+
+
+# --- loss ---
+
+
+def check_loss(learn: Learner) -> None:
+    """Check that softmax makes probabilities of what a Learner's network puts out; print where this is an assumption.
+
+    learn.predict asks the loss function for its activation. Those of torch, and most of people's own, have none.
+
+    Raises:
+        DataError: the loss function makes something else of it, or does not compare labels.
+    """
+    loss = learn.loss_func
+    inner = getattr(loss, "func", loss)  # of one of fastai's
+    name = getattr(loss, "__name__", type(inner).__name__)
+    scores = torch.tensor([[2.0, -1.0, 0.5], [0.0, 1.0, 3.0]])
+    try:
+        found = torch.as_tensor(getattr(loss, "activation", torch.clone)(scores))
+    except Exception as error:  # it may be the user's own code
+        raise DataError(f"The activation of the Learner's loss function {name} fails: {error}.") from error
+    if found.shape == scores.shape and torch.allclose(found, scores.softmax(1)):
+        return
+    if torch.equal(found, scores):
+        if isinstance(inner, nn.CrossEntropyLoss) or inner is F.cross_entropy:
+            return
+        module = getattr(inner, "__module__", None) or ""
+        if module.partition(".")[0] not in ("torch", "fastai"):
+            print(f"The Learner's loss function {name} has no activation; its outputs are taken as logits (softmax).")
+            return
+    raise DataError(
+        f"The Learner was trained with the loss function {name}, not with cross-entropy, so its answers are not the "
+        "probabilities of one label; only a Learner trained with cross-entropy can be converted."
+    )
+
+
 # --- transforms ---
 
 
@@ -192,12 +269,18 @@ def read_preparation(learn: Learner) -> Preparation:
     found = [step for step in steps if isinstance(step, Resize | RandomResizedCrop)]
     if len(found) != 1:
         names = ", ".join(type(step).__name__ for step in steps)
-        raise DataError(f"The Learner must resize pictures by one Resize or RandomResizedCrop; it has {names}.")
+        raise DataError(
+            f"The Learner must resize pictures by one Resize or RandomResizedCrop; it has {names}. Train it again with "
+            "item_tfms=Resize(…)."
+        )
     step, margin = found[0], 0
     framing: Framing = "squash"
     width, height = step.size
     if width != height:
-        raise DataError(f"The Learner takes pictures of {width} × {height} pixels; only squares can be converted.")
+        raise DataError(
+            f"The Learner takes pictures of {width} × {height} pixels (width × height); only squares can be converted. "
+            f"Train it again with Resize({max(width, height)})."
+        )
     if not SIDES[0] <= width <= SIDES[1]:
         raise DataError(
             f"The Learner takes pictures of {width} × {width} pixels; only sides of {SIDES[0]} to {SIDES[1]} can be "
@@ -206,7 +289,10 @@ def read_preparation(learn: Learner) -> Preparation:
     if isinstance(step, Resize):
         framing = FRAMINGS[step.method]
         if framing == "pad" and step.pad_mode != "zeros":
-            raise DataError(f"The Learner pads pictures by {step.pad_mode}; only zeros (black bars) can be converted.")
+            raise DataError(
+                f"The Learner pads pictures by {step.pad_mode}; only zeros (black bars) can be converted. Train it "
+                'again with Resize(…, method="pad", pad_mode="zeros").'
+            )
     else:
         margin = math.ceil(width * step.val_xtra / 8) * 8 // 2
         if margin > MARGIN:
@@ -267,12 +353,16 @@ def check_preparation(learn: Learner, preparation: Preparation, paths: Sequence[
 
 
 def predict(learn: Learner, paths: Sequence[Path]) -> NDArray[np.float64]:
-    """Return the probabilities that learn.predict gives to upright pictures, (n, labels); draw progress."""
+    """Return the probabilities that learn.predict gives to upright pictures, (n, labels); draw progress.
+
+    Where the loss function has no activation, learn.predict gives the logits of which these are the softmax.
+    """
     parts = []
     for start in show_progress("Asking the Learner", range(0, len(paths), ROWS)):
         images = [load_image(path).image for path in paths[start : start + ROWS]]
         with silence(learn):
-            parts.append(learn.get_preds(dl=make_loader(learn, images))[0].numpy())
+            loader = make_loader(learn, images)
+            parts.append(learn.get_preds(dl=loader, act=partial(torch.softmax, dim=1))[0].numpy())
     return np.concatenate(parts).astype(np.float64)
 
 

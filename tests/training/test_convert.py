@@ -7,6 +7,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import zipfile
 from functools import partial
 from pathlib import Path
 
@@ -17,12 +18,21 @@ torch = pytest.importorskip("torch", reason="torch and fastai are not installed:
 import pandas as pd
 from fastai.data.block import CategoryBlock, DataBlock, MultiCategoryBlock
 from fastai.data.transforms import Normalize
+from fastai.layers import AdaptiveConcatPool2d
+from fastai.losses import (
+    BCEWithLogitsLossFlat,
+    CrossEntropyLossFlat,
+    FocalLossFlat,
+    LabelSmoothingCrossEntropyFlat,
+    MSELossFlat,
+)
 from fastai.tabular.all import TabularDataLoaders, tabular_learner
 from fastai.vision.all import (
     ImageBlock,
     ImageDataLoaders,
     PILImage,
     PILImageBW,
+    RandomCrop,
     RandomResizedCrop,
     Resize,
     aug_transforms,
@@ -31,6 +41,7 @@ from fastai.vision.all import (
     vision_learner,
 )
 from PIL import Image
+from torch.nn import functional as F
 
 from shared import load_model
 from shared.image_classifier import ImageClassifierConfig
@@ -42,9 +53,11 @@ from training import convert
 from training.convert import main, run
 from training.data import DataError
 from training.evaluate import apply_temperature
+from training.exported_labels import Vocab, choose_labels, find_by_name, read_pictures
 from training.exported_learner import (
     MARGIN,
     SIDES,
+    check_loss,
     check_preparation,
     find_categories,
     load,
@@ -53,6 +66,7 @@ from training.exported_learner import (
     read_preparation,
 )
 from training.networks.fastai_vision import Distance, VisionNet
+from training.own_data.options import DataOptions
 from training.parity import ParityError
 from training.publish import print_model
 
@@ -200,13 +214,21 @@ def test_it_says_that_the_file_runs_code_before_it_is_loaded(tmp_path, pets, cap
     assert main([str(tmp_path / "export.pkl"), "--data", str(pets), "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr()
     assert "is a pickle: loading it runs the code in it" in said.out
-    assert "cannot be loaded with fastai" in said.err
+    assert "needs the module no_such_package, which is not installed" in said.err
     assert len(said.err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "There is no file"), (b"PK is no zip", "is not a pickle"), (pickle.dumps([1]), "cannot be loaded")],
+    [
+        (None, "There is no file"),
+        (b"", "is empty; copy or download it again"),
+        (b"PK\3\4 half of a file", "is incomplete; copy or download it again"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "is a Git LFS pointer.* git lfs pull"),
+        (b"<html>", "is not a pickle"),
+        (pickle.dumps([1]), "cannot be loaded"),
+        (b"\x80\4cmy_utils\nLoss\n.", "needs the module my_utils, .* copy my_utils.py to this folder"),
+    ],
 )
 def test_a_file_that_is_no_learner(tmp_path, content, message):
     path = tmp_path / "export.pkl"
@@ -230,14 +252,100 @@ def test_paths_of_any_system_and_missing_functions_are_read():
         module.Unpickler(io.BytesIO(b"c__main__\nis_bird\n.")).load()("a.jpg")
 
 
+def test_a_class_of_a_notebook_that_is_not_in_the_file(tmp_path):
+    torch.save(object(), tmp_path / "export.pkl")
+    with zipfile.ZipFile(tmp_path / "export.pkl") as file:
+        parts = {name: file.read(name) for name in file.namelist()}
+    with zipfile.ZipFile(tmp_path / "export.pkl", "w") as file:
+        for name, content in parts.items():
+            file.writestr(name, b"\x80\2c__main__\nMyLoss\n)\x81." if name.endswith("data.pkl") else content)
+    with pytest.raises(DataError, match=r"needs a class that was defined in a notebook.* without pickle_module"):
+        load(tmp_path / "export.pkl")
+
+
 def is_cat(name):
     return name[0].isupper()
 
 
-def make_learner(pets, item, batch=None, **options):
-    dls = ImageDataLoaders.from_name_func(
-        pets, sorted(pets.iterdir()), is_cat, item_tfms=item, batch_tfms=batch, bs=4, num_workers=0
-    )
+def my_loss(outputs, targets):
+    return F.cross_entropy(outputs, targets)
+
+
+class Focal(torch.nn.Module):
+    def forward(self, outputs, targets):
+        return (1 - torch.exp(-F.cross_entropy(outputs, targets))) ** 2
+
+
+@pytest.mark.parametrize(
+    ("loss", "printed"),
+    [
+        (None, ""),
+        (LabelSmoothingCrossEntropyFlat(), ""),
+        (FocalLossFlat(), ""),
+        (CrossEntropyLossFlat(weight=torch.ones(2)), ""),
+        (torch.nn.CrossEntropyLoss(label_smoothing=0.1), ""),
+        (F.cross_entropy, ""),
+        (my_loss, "loss function my_loss has no activation; its outputs are taken as logits"),
+        (Focal(), "loss function Focal has no activation; its outputs are taken as logits"),
+    ],
+)
+def test_outputs_of_any_cross_entropy_become_probabilities(pets, loss, printed, capsys):
+    learn = make_learner(pets, Resize(64), loss_func=loss)
+    check_loss(learn)
+    assert printed in capsys.readouterr().out if printed else capsys.readouterr().out == ""
+    paths = sorted(pets.iterdir())[:2]
+    found = predict(learn, paths)
+    assert found.sum(1) == pytest.approx([1, 1])
+    with torch.no_grad():
+        pixels = torch.from_numpy(np.stack([read_preparation(learn).read(path) for path in paths]))
+        assert found == pytest.approx(learn.model(pixels).softmax(1).numpy(), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("loss", "name"),
+    [
+        (BCEWithLogitsLossFlat(), "BCEWithLogitsLoss"),
+        (torch.nn.BCEWithLogitsLoss(), "BCEWithLogitsLoss"),
+        (torch.nn.MultiMarginLoss(), "MultiMarginLoss"),
+        (MSELossFlat(), "MSELoss"),
+        (F.mse_loss, "mse_loss"),
+    ],
+)
+def test_learners_trained_with_other_losses_are_refused(pets, loss, name):
+    with pytest.raises(DataError, match=f"trained with the loss function {name}, not with cross-entropy"):
+        check_loss(make_learner(pets, Resize(64), loss_func=loss))
+
+
+def test_a_label_that_stands_for_none_is_refused(pets):
+    data = DataBlock((ImageBlock, CategoryBlock(add_na=True)), get_y=name_by_folder, item_tfms=Resize(32))
+    learn = vision_learner(data.dataloaders(sorted(pets.iterdir()), bs=4, num_workers=0), resnet18, pretrained=False)
+    with pytest.raises(DataError, match="made with add_na=True, so one of its labels, #na#, stands for none"):
+        find_categories(learn)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"y_range": (0, 1)}, "SigmoidRange in the head; only a convolutional network with the head that vision_l"),
+        (
+            {"custom_head": torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(2), torch.nn.Linear(2048, 2))},
+            r"a head that pools to more than one place \(2\); only",
+        ),
+        (
+            {"custom_head": torch.nn.Sequential(AdaptiveConcatPool2d((1, 2)), torch.nn.Linear(2048, 2))},
+            r"a head that pools to more than one place \(\(1, 2\)\); only",
+        ),
+    ],
+)
+def test_other_heads_are_refused(pets, options, message):
+    learn = make_learner(pets, Resize(64), **options)
+    with pytest.raises(DataError, match=message):
+        convert.read(learn, convert.make_parser().parse_args(["export.pkl", "--data", str(pets)]))
+
+
+def make_learner(pets, item, batch=None, get_label=is_cat, **options):
+    make = ImageDataLoaders.from_name_func if get_label is is_cat else ImageDataLoaders.from_path_func
+    dls = make(pets, sorted(pets.iterdir()), get_label, item_tfms=item, batch_tfms=batch, bs=4, num_workers=0)
     learn = vision_learner(dls, resnet18, pretrained=False, **options)
     learn.model.eval()
     return learn
@@ -268,8 +376,12 @@ def test_pictures_become_the_same_pixels(pets, item, batch, expected):
 @pytest.mark.parametrize(
     ("item", "message"),
     [
-        (Resize(64, "pad"), "pads pictures by reflection"),
-        (Resize((64, 48)), "48 × 64 pixels; only squares"),
+        (
+            Resize(64, "pad"),
+            r"pads pictures by reflection; .* again with Resize\(…, method=\"pad\", pad_mode=",
+        ),
+        (Resize((64, 48)), r"48 × 64 pixels \(width × height\); only squares .* again with Resize\(64\)"),
+        (RandomCrop(56), r"it has RandomCrop, ToTensor\. Train it again with item_tfms=Resize\(…\)"),
         ([Resize(64), RandomResizedCrop(48)], "it has Resize, RandomResizedCrop"),
         (Resize(28), "28 × 28 pixels; only sides of 32 to 1024 can be converted"),
         (Resize(2048), "2048 × 2048 pixels; only sides of 32 to 1024 can be converted"),
@@ -376,7 +488,7 @@ def find_tags(path):
 
 
 def read_folder(folder, categories=(False, True), labels=("dog", "cat")):
-    return convert.read_pictures(folder, labels, categories, None, skip_bad=False)
+    return read_pictures(folder, Vocab(labels, tuple(categories)), None, DataOptions())
 
 
 def test_pictures_are_read_by_folder_and_counted_once(tmp_path, pets):
@@ -435,11 +547,51 @@ def test_what_is_wrong_with_the_pictures_is_named(tmp_path, pets, spoil, message
 )
 def test_wrong_labels(given, message):
     with pytest.raises(DataError, match=message):
-        convert.choose_labels([False, True], given)
-    assert convert.choose_labels([False, True], None) == ("False", "True")
-    assert convert.choose_labels(["a\n cat", "dog"], None) == ("a cat", "dog")
+        choose_labels([False, True], given)
+    assert choose_labels(["a\n cat", "dog"], None) == ("a cat", "dog")
     with pytest.raises(DataError, match="they must differ in more than case and spaces"):
-        convert.choose_labels(["Cat", "cat"], None)
+        choose_labels(["Cat", "cat"], None)
+
+
+def test_false_and_true_should_be_named(capsys):
+    assert choose_labels([False, True], "dog,cat") == ("dog", "cat")
+    assert choose_labels(["cat", "dog"], None) == ("cat", "dog")
+    assert capsys.readouterr().out == ""
+    assert choose_labels([False, True], None) == ("False", "True")
+    assert "The labels are False, True; to name them, add --labels with two names" in capsys.readouterr().out
+
+
+def name_by_folder(path):
+    return path.parent.name
+
+
+def test_a_csv_labels_pictures_of_which_neither_folders_nor_names_tell(pets, tmp_path, capsys):
+    learn = make_learner(pets, Resize(64), get_label=name_by_folder)
+    (tmp_path / "images").mkdir()
+    for path in pets.iterdir():
+        shutil.copy(path, tmp_path / "images" / path.name.lower())
+    vocab = Vocab(("dog", "cat"), (False, True))
+    with pytest.raises(DataError, match=r"no folder has the name of one \(dog, cat\), the .* finds none in the"):
+        read_pictures(tmp_path, vocab, learn, DataOptions())
+    rows = [(path.stem, path.stem[:3].upper(), "x") for path in sorted((tmp_path / "images").iterdir())]
+    pd.DataFrame(rows[1:], columns=["id", "animal", "label"]).to_csv(tmp_path / "train.csv", index=False)
+    found = read_pictures(tmp_path, vocab, learn, DataOptions(label_column="animal"))
+    assert [path.stem for path in found.paths] == [name for name, _, _ in rows[1:]]
+    assert found.y.tolist() == [int(name.startswith("cat")) for name, _, _ in rows[1:]]
+    assert "since train.csv does not name them: 1 pictures" in capsys.readouterr().out
+    with pytest.raises(DataError, match="It has no label; the labels are dog, cat"):
+        read_pictures(tmp_path, vocab, learn, DataOptions())  # the column named label
+
+
+def test_why_a_label_function_is_of_no_use(pets):
+    paths = sorted(pets.iterdir())
+    learn = make_learner(pets, Resize(64))
+    indices, _ = find_by_name(paths[:1], (False, True), learn)
+    assert indices == [1]
+    table = vision_learner(load_table(pets, "from_df"), resnet18, pretrained=False)
+    assert find_by_name(paths, ("cat", "dog"), table) == ([], "the Learner's labels came from a table")
+    by_row = vision_learner(load_table(pets, "get_x"), resnet18, pretrained=False)
+    assert "cannot read the files' names ('PosixPath'" in find_by_name(paths, ("cat", "dog"), by_row)[1]
 
 
 def test_folders_of_labels_that_differ_only_in_case_need_other_names(tmp_path, pets):

@@ -39,6 +39,9 @@ class VisionNet(nn.Module):
         self.is_concatenated = isinstance(pool, AdaptiveConcatPool2d)
         if not (self.is_concatenated or isinstance(pool, nn.AdaptiveAvgPool2d)):
             raise ValueError(f"a head that begins with {type(pool).__name__}")
+        size = pool.ap.output_size if self.is_concatenated else pool.output_size
+        if any(side != 1 for side in np.atleast_1d(size)):
+            raise ValueError(f"a head that pools to more than one place ({size})")
         layers = [layer for layer in layers if not isinstance(layer, nn.Flatten | Flatten | nn.Dropout)]
         for layer in layers:
             if not isinstance(layer, nn.Linear | nn.BatchNorm1d | nn.ReLU):
