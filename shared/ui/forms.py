@@ -105,16 +105,17 @@ def add_field(config: TabularConfig, column: str) -> gr.components.Component:
     if span.date_format:
         ends = f"{span.show(span.minimum)} to {span.show(span.maximum)}"
         return gr.Textbox(str(typical), label=f"{label} ({ends})", min_width=220)
-    ends = f"{format_end(span.minimum)} to {format_end(span.maximum)}"
+    ends = format_range(span.minimum, span.maximum)
     return gr.Number(
         typical, label=f"{label} ({ends})", min_width=220, minimum=span.minimum,
         maximum=span.maximum, info=AMOUNTS.format(len(amounts), amounts[len(amounts) // 2]) if amounts else None,
     )  # fmt: skip
 
 
-def format_end(number: float) -> str:
-    """Format an end of a range; a number below 10,000 may be a year, which has no thousands separator."""
-    return f"{number:.10g}" if abs(number) < 10_000 else f"{number:,.10g}"
+def format_range(low: float, high: float) -> str:
+    """Format a range; numbers that are all from 1,000 to 9,999 may be years, which have no thousands separators."""
+    separator = "" if 1_000 <= low <= high < 10_000 else ","
+    return f"{low:{separator}.10g} to {high:{separator}.10g}"
 
 
 def format_value(value: Any, config: TabularConfig) -> str:

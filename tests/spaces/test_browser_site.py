@@ -31,7 +31,7 @@ from shared.tables import read_csv
 from shared.tables.writing import escape_formulas
 from shared.tabular_values import NumberColumn
 from shared.text import suggest_number
-from shared.ui.forms import format_end
+from shared.ui.forms import format_range
 from shared.ui.movies import mark_changes
 from shared.ui.regions import find_outlines
 from tests.conftest import BROWSER, DATA, ROOT, find_barriers
@@ -360,7 +360,9 @@ def test_numbers_and_values_in_sentences(run):
         assert run("./js/tables.js", "suggestNumber", text) == suggest_number(text), text
     for number in (0, 1, -2.5, 99999, 1234567, 1e9, 12345678901, 0.1 + 0.2, 0.0001, 1.25e-5, 3e22):
         assert run("./js/tables.js", "formatDigits", number) == f"{number:.10g}"
-        assert run("./js/tables.js", "formatDigits", number, True) == format_end(number)
+        assert run("./js/tables.js", "formatDigits", number, True) == f"{number:,.10g}"
+    for low, high in ((0, 4356), (1900, 2020), (1000, 99999), (-5, 3), (0.5, 12345.5), (999, 9999), (1000, 1e10)):
+        assert run("./js/tables.js", "formatRange", low, high) == format_range(low, high)
     for text in ("1e+09", "a\n b", "<b>", "x" * 41, "\U0001f600" * 40, "\u202ex\0", " 5 "):
         assert run("./js/tables.js", "quote", text) == quote(text), text
 

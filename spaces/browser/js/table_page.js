@@ -1,7 +1,7 @@
 // The page of a model for rows of a table: a form, the answer, its explanation, and "what if".
 
 import * as page from "./elements.js";
-import { formatDate, formatDigits } from "./tables.js";
+import { formatDate, formatRange } from "./tables.js";
 
 const { element } = page;
 const EFFECTS = 16; // bars of an explanation
@@ -94,10 +94,10 @@ function addField(config, column, label) {
   const common = { name: column, value: typical[column] };
   if (numbers[column]) {
     const { date_format: format, decimal, minimum, maximum } = numbers[column];
-    const [low, high] = [minimum, maximum].map((end) => (format ? formatDate(end) : formatDigits(end, true)));
+    const ends = format ? `${formatDate(minimum)} to ${formatDate(maximum)}` : formatRange(minimum, maximum);
     // Not of type "number", which hides a wrong text: it would count as unknown.
     const kind = format ? {} : { inputMode: "decimal", value: String(typical[column]).replace(".", decimal ?? ".") };
-    return element("label", {}, `${label} (${low} to ${high})`, element("input", { ...common, ...kind }));
+    return element("label", {}, `${label} (${ends})`, element("input", { ...common, ...kind }));
   }
   const options = categories[column].map((value) => element("option", { value }, nameValue(config, value)));
   if (!open.includes(column)) {

@@ -63,12 +63,17 @@ export function suggestNumber(value) {
   return Number.isNaN(number) ? "" : ` Write it without a sign of currency: ${formatDigits(number)}.`;
 }
 
-/** Return a number with at most 10 digits, as Python's format .10g does; in a label, with thousands separators. */
-export function formatDigits(number, isLabel = false) {
+/** Return a number with at most 10 digits, as Python's format .10g does, or ,.10g with thousands separators. */
+export function formatDigits(number, useGrouping = false) {
   const [digits, exponent] = number.toExponential(9).split("e");
   if (exponent < -4 || exponent > 9) return `${Number(digits)}e${exponent[0]}${exponent.slice(1).padStart(2, "0")}`;
-  const useGrouping = isLabel && Math.abs(number) >= 10_000; // below, it may be a year
   return number.toLocaleString("en", { maximumSignificantDigits: 10, useGrouping });
+}
+
+/** Return a range; numbers that are all from 1,000 to 9,999 may be years, which have no thousands separators. */
+export function formatRange(low, high) {
+  const useGrouping = low < 1_000 || high >= 10_000;
+  return `${formatDigits(low, useGrouping)} to ${formatDigits(high, useGrouping)}`;
 }
 
 /** Return a value in quotation marks, shortened, on one line; see shared/errors.py. */

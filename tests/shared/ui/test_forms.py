@@ -47,7 +47,7 @@ def test_an_endpoint_takes_an_argument_for_each_column(salary):
 
 
 def test_the_range_of_a_number_is_written_as_it_is(salary):
-    ranges = {"share": (0.0, 0.4), "pay": (-1.5, 12_345_678.0)}
+    ranges = {"share": (0.0, 0.4), "pay": (-1.5, 12_345_678.0), "loss": (0.0, 4356.0), "year": (1900.0, 2020.0)}
     config = salary.config.model_copy(
         update={
             "categories": {},
@@ -61,7 +61,7 @@ def test_the_range_of_a_number_is_written_as_it_is(salary):
     )
     with gr.Blocks():
         labels = [add_field(config, name).label for name in ranges]
-    assert labels == ["Share (0 to 0.4)", "Pay (-1.5 to 12,345,678)"]
+    assert labels == ["Share (0 to 0.4)", "Pay (-1.5 to 12,345,678)", "Loss (0 to 4,356)", "Year (1900 to 2020)"]
 
 
 def test_a_template_has_the_columns_of_the_model_and_rows_that_it_answers(salary, tmp_path):
