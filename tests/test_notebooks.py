@@ -7,8 +7,10 @@ import pytest
 
 from tests.conftest import DEMOS, ROOT
 
-NOTEBOOKS = {name: json.loads((ROOT / f"notebooks/{name}.ipynb").read_text(encoding="utf-8")) for name in DEMOS}
-TRAINED = "salary"  # by its script; the others, which tests/training trains, are copied. Nothing is downloaded
+OWN = "your_own"
+NAMES = (*DEMOS, OWN)
+NOTEBOOKS = {name: json.loads((ROOT / f"notebooks/{name}.ipynb").read_text(encoding="utf-8")) for name in NAMES}
+TRAINED = ("salary", OWN)  # as they say; the others, which tests/training trains, are copied. Nothing is downloaded
 PRELUDE = """
 import shutil
 from training import command
@@ -33,22 +35,22 @@ def read_code(name):
     return ["".join(cell["source"]) for cell in NOTEBOOKS[name]["cells"] if cell["cell_type"] == "code"]
 
 
-def test_there_is_a_notebook_for_each_model_and_no_other():
-    assert sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb")) == sorted(DEMOS)
+def test_there_is_a_notebook_for_each_model_and_for_ones_own():
+    assert sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb")) == sorted(NAMES)
 
 
-@pytest.mark.parametrize("name", DEMOS)
-def test_a_notebook_has_no_outputs_and_the_five_steps(name):
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_has_no_outputs_and_its_steps(name):
     cells = NOTEBOOKS[name]["cells"]
     assert not [cell for cell in cells if cell.get("outputs") or cell.get("execution_count")]
     assert len({cell["id"] for cell in cells}) == len(cells)
     steps = [line for cell in cells for line in cell["source"] if line.startswith("## ")]
     names = [re.fullmatch(rf"## {number}\. (.+)", step.strip())[1] for number, step in enumerate(steps, 1)]
-    assert names == ["Data", "Train", "Look", "The gallery's model", "Publish"]
+    assert names == ["Data", "Train", "Look", *["The gallery's model"] * (name != OWN), "Publish"]
     assert read_code(name)[1].startswith("SMOKE = False")
 
 
-@pytest.mark.parametrize("name", DEMOS)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_badges_and_the_first_cell_name_one_repository(name):
     """Then one replacement, that of docs/book.md, is enough."""
     text = "".join(line for cell in NOTEBOOKS[name]["cells"] for line in cell["source"])
@@ -58,7 +60,7 @@ def test_the_badges_and_the_first_cell_name_one_repository(name):
 
 
 def test_the_first_cell_is_the_same_everywhere():
-    assert len({read_code(name)[0] for name in DEMOS}) == 1
+    assert len({read_code(name)[0] for name in NAMES}) == 1
 
 
 @pytest.mark.training
@@ -71,12 +73,12 @@ def test_every_cell_runs(tmp_path):
     for folder in ("hub", "shared", "spaces", "training"):
         (clone / folder).symlink_to(ROOT / folder)
     cells = []
-    for number, name in enumerate(DEMOS):
+    for number, name in enumerate(NAMES):
         setup, choose, *others = read_code(name)
         if number:
             setup = setup.replace('"../training"', '"no"')  # this kernel is in the folder already
         choose = choose.replace("SMOKE = False", "SMOKE = True")
-        cells += [setup, choose, PRELUDE.format(trains=name == TRAINED), *others]
+        cells += [setup, choose, PRELUDE.format(trains=name in TRAINED), *others]
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     client = nbclient.NotebookClient(book, timeout=None, resources={"metadata": {"path": str(clone / "notebooks")}})
     client.execute()
@@ -88,3 +90,6 @@ def test_every_cell_runs(tmp_path):
     for name in DEMOS:
         assert f"would be uploaded to USER/{name}, and nothing else" in said
         assert (clone / f"runs/{name}/gallery.json").is_file()
+    assert "would be uploaded to USER/my-pictures, and nothing else" in said
+    assert "Would deploy USER/my-pictures:" in said
+    assert json.loads((clone / "runs/mine/gallery.json").read_text())["about"]["title"] == "My pictures (made-up data)"
