@@ -27,6 +27,13 @@ def test_the_docs_repeat_the_figures_of_the_browser():
         assert f"\n\n{part}\n\n" in text, f"docs/browser.md should say:\n{part}"
 
 
+def test_the_docs_repeat_the_figures_of_explanations():
+    report = json.loads((ROOT / "benchmarks/results/explanations.json").read_text(encoding="utf-8"))
+    text = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
+    lines = f"{explanations.format_times(report)}\n{explanations.format_errors(report)}"
+    assert f"\n\n{lines}\n\n" in text, f"docs/benchmarks.md should say:\n{lines}"
+
+
 @pytest.mark.training
 def test_the_docs_repeat_the_attempts_to_smooth_salary(monkeypatch, tmp_path):
     from benchmarks import capital_gain
@@ -108,14 +115,15 @@ def test_unknown_part_is_refused(capsys):
     assert "unknown: speed; choose from latency, bulk" in capsys.readouterr().err
 
 
-def test_explanations_are_close_to_exact_ones(capsys):
-    explanations.main(["--calls", "1", "--people", "1", "--sentences", "1"])
-    form, review, person, sentence = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(r"salary, one form: median \d+ ms, quartiles \d+ and \d+ ms, 1 calls", form)
-    assert review.startswith("sentiment, 200 words: median")
-    errors = [float(re.search(r"error ([\d.]+) points", line)[1]) for line in (person, sentence)]
-    assert 0 < errors[0] < 0.5
-    assert 0 < errors[1] < 10
+def test_explanations_are_close_to_exact_ones(tmp_path: Path, capsys):
+    out = tmp_path / "explanations.json"
+    explanations.main(["--runs", "1", "--calls", "1", "--people", "1", "--sentences", "1", "--out", str(out)])
+    times, errors = capsys.readouterr().out.splitlines()
+    assert re.search(r"a form takes (\d+) ms \(\1 to \1\) and a review of 200 words takes", times)
+    report = json.loads(out.read_text())
+    assert 0 < report["people"]["error"] < 0.5
+    assert 0 < report["sentences"]["error"] < 10
+    assert f"{report['people']['error']:.2f} points for 1 people" in errors
 
 
 def test_one_part_from_command_to_file(tmp_path: Path, capsys):
