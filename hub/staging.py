@@ -88,6 +88,15 @@ class SpaceModel:
         """Load the same model locally, from the Hub or from the folder."""
         return load_model(self.repo or self.folder, self.revision)
 
+    def check(self) -> None:
+        """Load the model and answer its example, before a Space is changed.
+
+        Raises:
+            CheckpointError: it cannot be loaded or run.
+        """
+        model = self.load()
+        model.predict_batch([model.example()])
+
 
 @dataclass
 class Staged:

@@ -309,10 +309,10 @@ def run(options: argparse.Namespace) -> None:
     api = HfApi(token=get_own_token(space, "space"))
     if options.models_owner:
         models = [resolve_revision(model, api) for model in models]
-    for model in models:  # a model must load here, for the comparison
-        model.load()
     staged = stage(app, models, space)
     refuse_tokens(staged.files)
+    for model in models:
+        model.check()
     commit, changed = upload_space(space, staged, models, options, api)
     check_live(space, staged, models, commit, changed, options.timeout, api)
     if options.collection:
@@ -358,7 +358,7 @@ def roll_back(space: str, options: argparse.Namespace, api: HfApi) -> None:
         header = read_fields(read_card(folder))
         models = [] if header.get("sdk") == "static" else list_deployed_models(folder, files, header, api)
         for model in models:
-            model.load()
+            model.check()
         staged = Staged(header, {path: folder / path for path in files}, make_variables(models))
         commit, changed = commit_space(space, staged, info, f"Roll back to {str(old.sha)[:7]}", api)
         check_live(space, staged, models, commit, changed, options.timeout, api)

@@ -97,6 +97,11 @@ def test_a_file_with_a_token_is_not_uploaded(tmp_path, token):
     assert make_one_line(f"Refused: {token}") == "Refused: hf_…"
 
 
+@pytest.mark.parametrize("before", range(250, 300, 7))
+def test_a_token_at_the_end_of_a_long_refusal_is_not_quoted_in_part(before):
+    assert "aB3" not in make_one_line(f"{'x' * before} {SECRETS[0]}")
+
+
 def test_a_token_in_a_model_card_stops_the_upload(hub, run, tmp_path):
     copied = Path(shutil.copytree(MODEL, tmp_path / "model"))
     with (copied / "NOTICE.md").open("a", encoding="utf-8") as file:

@@ -132,6 +132,19 @@ def test_a_model_of_another_kind_says_so(hub, tmp_path):
         ImageClassifier(folder)
 
 
+def test_a_branch_that_moves_during_a_download_gives_no_mixture(hub, tmp_path):
+    """The other files and the card are those of the commit whose gallery.json has arrived."""
+    load(tmp_path)
+    asked = [request.path for request in hub.log if "/resolve/" in request.path]
+    others = [path for path in asked if not path.endswith("/gallery.json")]
+    assert {path.rsplit("/", 1)[1] for path in others} >= {"README.md", "model.onnx", "background.csv"}
+    assert not [path for path in others if f"/resolve/{commit(hub)}/" not in path]
+
+
+def test_a_given_revision_counts_more_than_that_of_the_address(hub, tmp_path):
+    assert "has no revision 'v9'" in expect_failure(tmp_path, 3, f"{hub.endpoint}/{NAME}/tree/main", revision="v9")
+
+
 # --- trouble: the Hub refuses ---
 
 
@@ -159,6 +172,22 @@ def test_private_gated_and_wrong_token(hub, tmp_path):
     finally:
         repository.gated = False
     assert "does not accept the given token" in expect_failure(tmp_path, 3, token="hf_wrong")
+
+
+def test_a_private_model_arrives_with_its_card_and_is_not_served_to_others_from_the_cache(hub, tmp_path):
+    load(tmp_path / "public")
+    hub.repo(NAME).private = True
+    try:
+        assert (load(tmp_path / "allowed", token=hub.read_token).folder / "README.md").exists()
+        assert "or is private" in expect_failure(tmp_path / "public", 3)
+    finally:
+        hub.repo(NAME).private = False
+
+
+def test_a_hub_in_trouble_does_not_turn_one_branch_into_another(hub, tmp_path):
+    load(tmp_path)
+    hub.faults.append(Fault("status"))
+    assert "internal error" in expect_failure(tmp_path, 5, revision="v9")
 
 
 @pytest.mark.parametrize(
@@ -250,6 +279,22 @@ def test_a_cache_damaged_on_disk_is_mended(hub, tmp_path, name):
     assert "internal error" in expect_failure(tmp_path, 5, revision=commit(hub))  # rather nothing than the damaged file
 
 
+def test_a_large_file_of_the_cache_is_compared_with_the_hash_in_its_name(tmp_path):
+    blob = tmp_path / hashlib.sha256(b"{}").hexdigest()
+    blob.write_bytes(b"{}")
+    assert pull.is_intact(blob)
+    blob.write_bytes(b"[]")
+    assert not pull.is_intact(blob)
+
+
+def test_a_cached_description_with_another_number_is_damaged(hub, tmp_path):
+    path = load(tmp_path, revision=commit(hub)).folder / "gallery.json"
+    content = path.read_bytes()
+    assert b'"temperature": 1' in content
+    path.resolve().write_bytes(content.replace(b'"temperature": 1', b'"temperature": 3'))
+    assert pull.find_cached(NAME, commit(hub), tmp_path) is None
+
+
 def test_a_file_missing_in_the_cache_is_fetched(hub, tmp_path):
     (load(tmp_path, revision=commit(hub)).folder / "metrics.json").unlink()
     load(tmp_path, revision=commit(hub))
@@ -300,6 +345,18 @@ def test_the_cause_is_looked_for_in_the_whole_chain():
 def test_a_server_that_answers_as_it_likes(hub, tmp_path, match, fault, says):
     hub.faults.append(Fault("status", match=match, **{"server": "hub", **fault}))
     assert says in expect_failure(tmp_path, 4)
+
+
+def test_a_spent_quota_is_a_full_disk():
+    assert "no space for me/salary" in hub_errors.explain_error(OSError(errno.EDQUOT, "Quota exceeded"), NAME)
+
+
+def test_a_long_path_with_a_token_is_shortened():
+    request = httpx2.Request("GET", f"http://hub/{'x' * 500}/hf_{'aB3' * 12}")
+    error = httpx2.HTTPStatusError("no", request=request, response=httpx2.Response(404, request=request))
+    sentence = hub_errors.explain_error(error, NAME)
+    assert "aB3" not in sentence
+    assert len(sentence) < 400
 
 
 def test_a_servers_words_are_made_one_short_line():

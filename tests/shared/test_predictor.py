@@ -111,6 +111,7 @@ def test_the_revision_of_an_address_is_used_unless_another_is_given():
     assert split_address("https://huggingface.co/me/salary/tree/refs%2Fpr%2F1") == ("me/salary", "refs/pr/1")
     assert split_address("https://huggingface.co/me/salary/blob/v1/onnx/model.onnx") == ("me/salary", "v1")
     assert split_address("hf://me/salary@v2") == ("me/salary", "v2")
+    assert split_address("HTTPS://HuggingFace.co/me/salary/tree/v3") == ("me/salary", "v3")
     assert split_address("me/salary") == ("me/salary", None)
 
 
@@ -120,6 +121,8 @@ def test_the_revision_of_an_address_is_used_unless_another_is_given():
         "https://huggingface.co/spaces/me/salary",
         "hf://datasets/me/salary",
         "https://huggingface.co/me",
+        "https://huggingface.co/datasets/imdb",
+        "https://huggingface.co/spaces/me",
         "https://huggingface.co/me/salary/discussions/1",
         "https://huggingface.co.example.org/me/salary",
         "https://example.org/me/salary",
@@ -131,13 +134,20 @@ def test_another_address_is_refused_and_the_sentence_says_what_to_give(source):
         load_model(source)
 
 
+def test_a_password_in_an_address_is_not_shown():
+    with pytest.raises(HubError, match=r"^https://example\.org/me/salary is not the address") as caught:
+        load_model("https://me:secret@example.org/me/salary")
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize("source", ["salary", "./nowhere", "runs/mine/model", r"C:\models\salary", "C:/models"])
 def test_a_folder_that_is_not_there_is_said_to_be_none(source):
     with pytest.raises(CheckpointError, match=r"no checkpoint folder .* Give a folder, or a model on the Hub, as in"):
         load_model(source)
 
 
-def test_a_name_that_may_be_a_mistyped_folder_is_said_to_be_neither(monkeypatch):
+def test_a_name_that_may_be_a_mistyped_folder_is_said_to_be_neither(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(HubError, match=r"\(There is no folder 'runs/mien' here.\)"):
         load_model("runs/mien")

@@ -1,5 +1,6 @@
 """spaces/deploy.py: what goes up, that it runs without the rest of the repository, and that it answers online."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -357,6 +358,12 @@ def test_a_folder_to_stage_into_must_be_empty(deploy, tmp_path, capsys):
     assert "is not empty" in capsys.readouterr().err
 
 
+def test_a_file_in_the_way_is_one_sentence(deploy, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert deploy.main(["salary", "--owner", "me", "--stage", str(tmp_path / "file")]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+
+
 # --- does it run alone? ---
 
 
@@ -606,6 +613,24 @@ def test_a_token_goes_to_private_spaces_only(deploy, monkeypatch):
     assert seen == [("https://me-x.hf.space", None), ("https://me-x.hf.space", "secret")]
 
 
+def test_a_private_space_is_asked_with_the_token(monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        live.httpx2, "Client", lambda **options: made.append(options["headers"]) or contextlib.nullcontext()
+    )
+    for token in ("secret", None):
+        live.probe([], "https://me-x.hf.space", token)
+    assert made == [{"Authorization": "Bearer secret"}, {}]
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_refusal_ends_the_wait(no_sleep, status):
+    request = httpx2.Request("GET", "https://hub")
+    refusal = httpx2.HTTPStatusError("no", request=request, response=httpx2.Response(status, request=request))
+    with pytest.raises(publish_script.PublishError):
+        live.wait_until_running("me/x", "new", time.monotonic() + 60, Stages(refusal, ("RUNNING", "new", None)))
+
+
 # --- to a Hub ---
 
 
@@ -718,6 +743,16 @@ def test_a_commit_that_is_not_what_was_staged_is_detected(hub, run, deploy, monk
         deploy.check_files(api, "me/salary", written, commit)
 
 
+def test_a_deployment_that_lost_a_file_is_reported(hub, run, deploy, monkeypatch):
+    commit_files = deploy.commit_files
+
+    def lose(api, space, files, *more):
+        return commit_files(api, space, {path: file for path, file in files.items() if path != "LICENSE"}, *more)
+
+    monkeypatch.setattr(deploy, "commit_files", lose)
+    assert "differs from what was uploaded: LICENSE." in run("salary").err
+
+
 def test_a_free_account_is_told_about_zero_gpu(hub, run):
     hub.set_paid("me", False)
     done = run("salary")
@@ -813,6 +848,22 @@ def test_a_private_space_stays_private(hub, run):
     assert hub.repo("me/new", "space").private
 
 
+def test_a_new_private_space_is_never_public(hub, run):
+    hub.faults.append(Fault("status", match="PUT .*settings", status=403))
+    assert is_uploaded(run("salary", "--private"))
+    assert hub.repo("me/salary", "space").private
+
+
+def test_variables_of_others_stay_and_a_removed_one_is_a_change(hub, run):
+    assert is_uploaded(run("salary"))
+    others = {"MODEL_REPOSITORY": "theirs", "MY_MODEL_REPO": "theirs", "MODEL_REVISIONS": "theirs"}
+    space = hub.repo("me/salary", "space")
+    space.variables.update(**others, MODEL_REPO_RATING="me/rating")
+    assert "unchanged" not in run("salary").out
+    assert space.variables == others
+    assert "unchanged" in run("salary").out
+
+
 def test_variables_are_set_before_the_commit_and_removed_when_stale(hub, run):
     sha = publish(hub, "salary")
     assert is_uploaded(run("salary", "--models-owner", "me"))
@@ -846,6 +897,35 @@ def test_an_older_revision_can_be_named(hub, run):
     assert hub.repo("me/salary", "space").variables["MODEL_REVISION"] == first
     done = run("salary", "--models-owner", "me", "--revision", f"salary={SHA}")
     assert f"has no revision '{SHA}'" in done.err
+
+
+def test_the_answers_compared_are_those_of_the_named_revision(hub, run, monkeypatch, tmp_path):
+    first = publish(hub, "salary")
+    repo = hub.repo("me/salary")
+    repo.add("main", repo.at("main").files, "Again", "", "me")
+    point_client_to(monkeypatch, hub.endpoint)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    folder = ROOT / "spaces/salary"
+    model = staging.SpaceModel(folder, folder / "model", "/predict", "", "me/salary", first)
+    assert model.load().folder.name == first
+
+
+def test_a_model_of_the_hub_that_cannot_be_loaded_is_not_deployed(hub, run):
+    publish(hub, "salary", change=(b'"temperature": 1', b'"temperature": "x'))
+    assert run("salary", "--models-owner", "me").returncode == 2
+    assert ("space", "me/salary") not in hub.store.repos
+
+
+def test_a_model_that_cannot_run_is_not_deployed(hub, run, tmp_path):
+    loans = copy_model(tmp_path / "loans", "salary", "Loans")
+    (loans / "onnx/model.onnx").write_bytes(b"nonsense")
+    config = json.loads((loans / "gallery.json").read_text())
+    config["files"]["onnx/model.onnx"] |= {"sha256": hashlib.sha256(b"nonsense").hexdigest(), "bytes": 8}
+    (loans / "gallery.json").write_text(json.dumps(config))
+    done = run(str(loans))
+    assert done.returncode == 2
+    assert "onnx/model.onnx" in done.err
+    assert ("space", "me/loans") not in hub.store.repos
 
 
 def test_a_private_model_is_not_preloaded(hub, run):

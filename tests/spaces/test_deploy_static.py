@@ -13,9 +13,10 @@ import httpx2
 import pytest
 import yaml
 from huggingface_hub import constants
+from huggingface_hub.utils import _auth
 from PIL import Image
 
-from hub import live_static
+from hub import live_static, static_site
 from hub.client import PublishError
 from hub.live_static import ask_models, find_browser, unpack_models
 from hub.local import Fault, Hub
@@ -136,6 +137,26 @@ def test_a_space_for_an_own_model_has_its_title_and_no_thumbnail(deploy, tmp_pat
     assert (site["title"], site["models"][0]["folder"]) == ("Herbarium", "models/My-herbs")
     assert "models/My-herbs/examples/leaf-1.png" in staged.files
     assert not [path for path in staged.files if path.startswith("pictures/")]  # those are of the demos
+
+
+def test_a_title_is_text_on_the_page(deploy, tmp_path):
+    folder = make_own(tmp_path / "herbs", "image-classification")
+    config = json.loads((folder / "gallery.json").read_text())
+    config["about"]["title"] = 'Herbs"><script>alert(1)</script>'
+    (folder / "gallery.json").write_text(json.dumps(config))
+    for page in ("index.html", "any.html", "collect.html"):
+        text = stage(deploy, str(folder)).read(page)
+        assert b"alert(1)" in text
+        assert b"<script>alert(1)" not in text
+
+
+def test_a_folder_with_the_name_of_a_demo_has_none_of_its_pictures(deploy, tmp_path):
+    folder = make_own(tmp_path / "cat_dog", "image-classification")
+    shutil.rmtree(folder / "examples")
+    staged = stage(deploy, str(folder))
+    (entry,) = json.loads(staged.read("site.json"))["models"]
+    assert (entry["name"], entry["examples"], entry["picture"]) == ("cat_dog", [], None)
+    assert not [path for path in staged.files if path.startswith("pictures/")]
 
 
 def test_pictures_of_any_name_can_be_tried(deploy, tmp_path):
@@ -261,6 +282,21 @@ def test_folders_of_models_are_shown_and_damaged_ones_left_out(capsys, tmp_path)
     assert "There is no checkpoint folder in" in capsys.readouterr().err
 
 
+def test_the_site_is_served_to_this_machine_only_and_without_a_service_worker(monkeypatch, tmp_path):
+    with serve(tmp_path, 0) as server:
+        assert server.server_address[0] == "127.0.0.1"
+    seen = set()
+
+    def look(folder, _):
+        seen.update(path.name for path in folder.iterdir())
+        raise OSError(98, "Address already in use")
+
+    monkeypatch.setattr(static_site, "serve", look)
+    assert main([str(ROOT / "spaces/salary/model")]) == 1
+    assert "index.html" in seen
+    assert "sw.js" not in seen  # or browsers would go on showing the site when another app runs at its address
+
+
 def test_a_port_in_use_is_named(capsys, tmp_path):
     with serve(tmp_path, 0) as taken:
         assert main([str(ROOT / "spaces/salary/model"), "--port", str(taken.server_port)]) == 1
@@ -340,6 +376,18 @@ def test_a_damaged_file_on_the_live_page_is_reported(hub, run):
     assert "such as models/salary/metrics.json; run the same command again" in done.err
 
 
+def test_a_damaged_page_on_the_live_host_is_reported(hub, run):
+    hub.faults.append(Fault("corrupt", match="GET /static/.*/index.html"))
+    assert "such as index.html; run the same command again" in run("salary", "--static", wait=0).err
+
+
+def test_a_token_goes_to_private_static_spaces_only(hub, run):
+    for options, is_sent in (((), {False}), (("--private",), {True})):
+        hub.log.clear()
+        assert run("salary", "--static", *options).returncode == 0
+        assert {"authorization" in asked.headers for asked in hub.log if asked.path.startswith("/static/")} == is_sent
+
+
 def test_a_page_that_is_late_is_waited_for(hub, run, monkeypatch):
     monkeypatch.setattr(live_static.time, "sleep", lambda _: None)
     hub.faults.append(Fault("status", match="GET /static/", status=503, times=40))
@@ -398,6 +446,29 @@ def test_a_static_space_is_rolled_back(hub, run, tmp_path, name):
     assert space.at("main").title == f"Roll back to {first[:7]}"
     assert f"/static/me/{name}/ serves the" in done.out
     assert "unchanged" in run(asked, "--rollback", first).out
+
+
+def test_a_commit_with_a_token_is_not_restored(hub, run):
+    assert run("salary", "--static").returncode == 0
+    space = hub.repo("me/salary", "space")
+    files = space.at("main").files
+    leaked = space.add("main", {**files, "notes.js": Blob(f"hf_{'aB3' * 12}".encode())}, "Leak", "", "me").sha
+    space.add("main", files, "Mend", "", "me")
+    assert "notes.js has a token of the Hub in it" in run("salary", "--rollback", leaked).err
+    assert "notes.js" not in hub.files("me/salary", kind="space")
+
+
+def test_who_may_roll_back(hub, run, monkeypatch):
+    assert run("salary", "--static").returncode == 0
+    first = hub.commits("me/salary", "space")[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(hub, "token", hub.read_token)
+        assert "The token can only read" in run("salary", "--rollback", first).err
+    monkeypatch.setattr(_auth, "_OIDC_TOKEN_CACHE", None)
+    for name, value in hub.trust("me/salary", "space").items():
+        monkeypatch.setenv(name, value)
+    assert run("salary", "--rollback", first).returncode == 0
+    monkeypatch.setattr(_auth, "_OIDC_TOKEN_CACHE", None)
 
 
 def test_what_cannot_be_rolled_back_is_reported(hub, run):

@@ -112,6 +112,12 @@ def test_a_published_model_is_added_to_a_collection(hub, capsys):
     assert [(item["type"], item["id"]) for item in collection["items"]] == [("model", REPO), ("model", "me/rating")]
 
 
+def test_the_collection_is_that_of_the_owner(hub):
+    hub.add_organisation("us", {"me": "write"})
+    assert script.main([str(SALARY), "us/salary", "--collection", "Ours"]) == 0
+    assert [item["owner"]["name"] for item in hub.collections.there.values()] == ["us"]
+
+
 def test_a_collection_that_is_refused_leaves_the_model_published(hub, capsys):
     hub.faults.append(Fault("status", "POST /api/collections", status=403))
     assert script.main([str(SALARY), REPO, "--collection", "Model gallery"]) == 0
@@ -185,6 +191,27 @@ def test_a_private_repository_stays_private(hub):
     assert hub.commits("me/public")[0] == public
 
 
+def test_the_command_makes_a_private_repository_and_replaces_only_if_asked(hub, capsys):
+    assert script.main([str(SALARY), REPO, "--private"]) == 0
+    assert hub.repo(REPO).private
+    assert script.main([str(RATING), REPO]) == 2
+    assert "choose another one, or use --replace" in capsys.readouterr().err
+    assert script.main([str(RATING), REPO, "--replace"]) == 0
+
+
+def test_nothing_is_committed_over_what_somebody_else_has_just_committed(hub, monkeypatch):
+    publish(SALARY, REPO)
+    commit_files = script.commit_files
+
+    def commit_late(api, repo, *more):
+        api.upload_file(path_or_fileobj=b"theirs", path_in_repo="theirs.txt", repo_id=repo)
+        return commit_files(api, repo, *more)
+
+    monkeypatch.setattr(script, "commit_files", commit_late)
+    assert "was changed by somebody else in the meantime" in refused(folder=RATING, replace=True)
+    assert {"theirs.txt", "background.csv"} <= set(hub.files(REPO))
+
+
 # --- who may ---
 
 
@@ -202,6 +229,28 @@ def test_tokens_that_cannot_write_are_refused(hub, capsys):
     assert "You are me on the Hub and cannot write to other/x; use me/" in refused("other/x")
     assert "'published' has no owner" in refused("published")
     assert not hub.store.repos
+
+
+def test_a_given_token_is_used_for_every_request(hub, monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_TOKEN", "")
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "none"))
+    publish(SALARY, REPO, private=True, token=hub.token)
+    assert "has a model for tabular-classification" in refused(folder=RATING, token=hub.token)
+
+
+def test_a_gated_repository_is_not_taken_for_a_missing_one(hub):
+    gated = Fault("status", match="GET /api/models/me/published$", status=403, headers={"X-Error-Code": "GatedRepo"})
+    hub.faults.append(gated)
+    assert "me/published is gated" in refused()
+    assert not hub.store.repos
+
+
+def test_letters_of_a_scope_or_resource_may_be_small_or_capital(hub, monkeypatch):
+    monkeypatch.setattr(check, "get_token", lambda: "hf_token")
+    monkeypatch.setenv("HF_OIDC_RESOURCE", "models/Me/Published")
+    assert check.get_own_token(REPO) == "hf_token"
+    assert check.covers({"type": "model", "name": "Me/Published"}, REPO, "model")
+    assert not check.covers({"type": "model", "name": "Me/Cats"}, REPO, "model")
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,15 @@ def test_very_many_clients_take_bounded_memory_and_a_busy_one_is_not_forgotten(m
     assert accepted == 10
 
 
+def test_a_new_client_has_one_allowance_though_very_many_are_remembered(monkeypatch):
+    set_limits(monkeypatch, events_per_minute=10)
+    monkeypatch.setattr(rates, "CLIENTS", 100)
+    rate = EventRate()
+    for number in range(200):
+        rate.count(f"client {number}", 0.0)
+    assert count_accepted(rate, "new", [0.0] * 20) == 10
+
+
 def test_two_thousand_sessions_of_one_client_have_its_allowance_together(demo, monkeypatch):
     set_limits(monkeypatch, events_per_minute=40, client_waiting=5_000, page_waiting=5_000)
     with launch_app(demo) as url:

@@ -16,6 +16,7 @@ pytest.importorskip("torch", reason="torch and fastai are not installed: make te
 from training import command, memory
 from training.data import DataError
 from training.own_data import picture_labels
+from training.own_data.folders import find_alike, list_files
 from training.own_data.labelled_pictures import read_own_pictures
 from training.own_data.labels import describe_combinations
 from training.own_data.options import DataOptions
@@ -144,6 +145,14 @@ def test_links_to_folders_are_followed_once(flowers, tmp_path):
     found = read(flowers)
     assert found.labels == ("lily", "rose", "tulip")
     assert sum(sizes(found).values()) == 36
+    (flowers / "tulip/again").symlink_to(tmp_path / "elsewhere/lily", target_is_directory=True)
+    assert len(list_files(flowers)) == 36
+
+
+@pytest.mark.parametrize("other", ["seg_val", "the test"])
+def test_the_name_of_any_other_part_beside_train_tells_parts_from_labels(other):
+    paths = [[part, label, "1.png"] for part in ("seg_train", other) for label in ("sea", "hill")]
+    assert find_alike(paths) == ["seg_train", other]
 
 
 def test_near_copies_of_training_pictures_in_the_test_are_named(tmp_path, capsys):

@@ -223,6 +223,7 @@ def test_the_last_rating_counts_or_the_latest(read, books):
             r"problems with .*: The rating \d+ is outside the scale of 1 to 5",
         ),
         (lambda t: t, {"scale": "10,1"}, "--scale must be two numbers, the lower one first, such as 1,10, not '10,1'"),
+        (lambda t: t, {"scale": "5,5"}, "--scale must be two numbers, the lower one first, such as 1,10, not '5,5'"),
         (lambda t: t, {"scale": "five"}, "--scale must be two numbers"),
         (lambda t: t, {"group": "reader"}, "--group is not for ratings"),
         (
@@ -242,6 +243,12 @@ def test_the_last_rating_counts_or_the_latest(read, books):
 def test_bad_data_gets_an_error_message(read, books, change, options, message):
     with pytest.raises(DataError, match=re.compile(message, re.DOTALL)):
         read(change(books[0]), **options)
+
+
+def test_a_hundred_ratings_are_enough(tmp_path):
+    own_ratings.check_ratings(pd.DataFrame({"rating": [1, 2] * 50}), tmp_path)
+    with pytest.raises(DataError, match="has 99 ratings that can be used; at least 100"):
+        own_ratings.check_ratings(pd.DataFrame({"rating": [1, 2, 3] * 33}), tmp_path)
 
 
 def test_all_problems_are_named_at_once_and_can_be_skipped(read, books):
