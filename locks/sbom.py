@@ -29,9 +29,9 @@ def make_component(package: Locked) -> Component:
     )
 
 
-def make_sbom(lock: str = "demo") -> str:
-    """Return the SBOM of a lock as JSON."""
-    bom, packages = Bom(), read_lock(lock)
+def make_sbom() -> str:
+    """Return the SBOM of the demo's lock as JSON."""
+    bom, packages = Bom(), read_lock("demo")
     gallery = Component(
         type=ComponentType.APPLICATION,
         name="model-gallery",

@@ -80,15 +80,6 @@ class ImageClassifierPrediction(Prediction):
         """The most probable label, even if the picture is out of distribution."""
         return max(self.probabilities, key=self.probabilities.__getitem__)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the prediction as a JSON object."""
-        return {
-            "label": self.label,
-            "probabilities": self.probabilities,
-            "in_distribution": self.in_distribution,
-            "in_distribution_score": self.in_distribution_score,
-        }
-
     def as_row(self) -> dict[str, object]:
         """Return the prediction as cells of a CSV row; a rejected picture has no probabilities in it."""
         is_rejected = self.label is None

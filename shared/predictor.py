@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -24,7 +24,7 @@ class Prediction:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the prediction as a JSON object: the first output of the app's endpoint."""
-        raise NotImplementedError
+        return asdict(self)
 
     def as_row(self) -> dict[str, object]:
         """Return the prediction as cells of a CSV row, by column, rounded."""

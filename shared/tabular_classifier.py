@@ -28,10 +28,6 @@ class TabularClassifierPrediction(Prediction):
     label: str
     probabilities: dict[str, float]
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the prediction as a JSON object."""
-        return asdict(self)
-
     def as_row(self) -> dict[str, object]:
         """Return the prediction as cells of a CSV row; of two labels, with the probability of the second."""
         shown = list(self.probabilities)[1:] if len(self.probabilities) == 2 else self.probabilities

@@ -27,10 +27,6 @@ class TabularRegressorPrediction(Prediction):
     low: float
     high: float
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the prediction as a JSON object."""
-        return asdict(self)
-
     def as_row(self) -> dict[str, object]:
         """Return the prediction as cells of a CSV row, with six significant digits."""
         cells = {"prediction": self.value, "low": self.low, "high": self.high}

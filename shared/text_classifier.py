@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -67,10 +67,6 @@ class TextClassifierPrediction(Prediction):
     in_distribution_score: float
     words: int
     words_read: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the prediction as a JSON object."""
-        return asdict(self)
 
     def as_row(self) -> dict[str, object]:
         """Return the prediction as cells of a CSV row."""

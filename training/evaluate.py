@@ -58,13 +58,13 @@ def wilson_interval(successes: int, count: int) -> tuple[float, float]:
 
 
 def bootstrap_interval(
-    statistic: Callable[[NDArray[np.intp]], float], count: int, draws: int = 1000, seed: int = 0
+    statistic: Callable[[NDArray[np.intp]], float], count: int, draws: int = 1000
 ) -> tuple[float, float]:
     """Return the 95 % percentile interval of statistic(indices) over samples with replacement of range(count).
 
     Samples in which the statistic is NaN, because they have nothing to compute it from, are left out.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     values = [statistic(rng.integers(count, size=count)) for _ in range(draws)]
     low, high = np.nanquantile(values, [0.025, 0.975])
     return float(low), float(high)
@@ -270,30 +270,19 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     return float(np.exp(brentq(excess_confidence, low, high)))
 
 
-def compare_accuracy(peer: str, theirs: ArrayLike, ours: ArrayLike, **details: Any) -> Peer:
-    """Print and return the accuracy of a peer and the paired difference from ours.
-
-    Args:
-        peer: its name.
-        theirs: 1 where the peer is right, or its mean over seeds, for each test row, (n,).
-        ours: 1 where the stored model is right, (n,).
-        details: other fields of Peer.
-    """
-    return compare_with_peer(peer, theirs, ours, **({"name": "accuracy"} | details))
-
-
-def compare_with_peer(peer: str, theirs: ArrayLike, ours: ArrayLike, **details: Any) -> Peer:
+def compare_with_peer(peer: str, theirs: ArrayLike, ours: ArrayLike, name: str = "accuracy", **details: Any) -> Peer:
     """Print and return the mean score of a peer and the paired difference from ours.
 
     Args:
         peer: its name.
-        theirs: the peer's score, such as a squared error, on each test row, (n,).
+        theirs: the peer's score on each test row, (n,): a squared error, or 1 where it is right, or a mean over seeds.
         ours: the stored model's score, (n,).
-        details: other fields of Peer, `name` among them.
+        name: what is compared.
+        details: other fields of Peer.
     """
     scores = np.asarray(theirs, dtype=np.float64)
     differences = np.asarray(ours, dtype=np.float64) - scores
-    return _make_peer(peer, scores.mean(), differences.mean(), mean_interval(differences), details)
+    return _make_peer(peer, scores.mean(), differences.mean(), mean_interval(differences), {"name": name, **details})
 
 
 def compare_roots(peer: str, theirs: ArrayLike, ours: ArrayLike, **details: Any) -> Peer:
@@ -336,7 +325,7 @@ def compare_with_majority(targets: NDArray[np.int64], labels: Sequence[str], our
         ours: 1 where the stored model is right, (n,).
     """
     most = int(np.bincount(targets).argmax())
-    return compare_accuracy(f"always answering {labels[most]}", targets == most, ours, label="accuracy")
+    return compare_with_peer(f"always answering {labels[most]}", targets == most, ours, label="accuracy")
 
 
 def describe_better_peers(peers: Sequence[Peer]) -> list[str]:

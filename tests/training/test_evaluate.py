@@ -38,7 +38,7 @@ def test_the_interval_of_a_calibration_error_contains_it():
 
 
 def test_a_peer_is_compared_row_by_row(capsys):
-    found = evaluate.compare_accuracy("coin", [1, 0, 1, 0], [1, 1, 1, 0])
+    found = evaluate.compare_with_peer("coin", [1, 0, 1, 0], [1, 1, 1, 0])
     assert (found.peer, found.value, found.difference) == ("coin", 0.5, 0.25)
     assert found.difference_interval[0] < 0.25 < found.difference_interval[1]
     assert "coin: accuracy 0.5000" in capsys.readouterr().out

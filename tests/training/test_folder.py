@@ -61,22 +61,13 @@ def test_a_model_of_other_data_is_kept(tmp_path, capsys):
     assert kept == {"model": "measured again", "model-before": "first", "model-before-2": "second"}
 
 
-def test_a_model_of_other_labels_is_kept_though_its_data_has_the_same_name(tmp_path):
+@pytest.mark.parametrize(("field", "values"), [("labels", (["a", "b"], ["a", "c"])), ("target", ("rent", "price"))])
+def test_a_model_of_other_labels_or_another_target_is_kept_though_its_data_has_the_same_name(field, values, tmp_path):
     out, about = tmp_path / "model", describe("train", "A row?", ()).about
-    for labels in (["a", "b"], ["a", "c"]):
+    for value in values:
         with create_folder(out, keep_others=True) as made:
             write_model(made, about, "train")
-            config = json.loads((made / "gallery.json").read_text(encoding="utf-8")) | {"labels": labels}
-            (made / "gallery.json").write_text(json.dumps(config), encoding="utf-8")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "model-before"]
-
-
-def test_a_model_of_another_target_is_kept_though_its_data_has_the_same_name(tmp_path):
-    out, about = tmp_path / "model", describe("train", "A row?", ()).about
-    for target in ("rent", "price"):
-        with create_folder(out, keep_others=True) as made:
-            write_model(made, about, "train")
-            config = json.loads((made / "gallery.json").read_text(encoding="utf-8")) | {"target": target}
+            config = json.loads((made / "gallery.json").read_text(encoding="utf-8")) | {field: value}
             (made / "gallery.json").write_text(json.dumps(config), encoding="utf-8")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "model-before"]
 

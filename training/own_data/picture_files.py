@@ -58,7 +58,7 @@ def find_pictures(folder: Path) -> tuple[list[Path], Counter[str]]:
     return pictures, others
 
 
-def check_pictures(paths: Sequence[Path], problems: Problems, threads: int = 4) -> dict[Path, Checked]:
+def check_pictures(paths: Sequence[Path], problems: Problems) -> dict[Path, Checked]:
     """Decode every picture at a small size; return those that can be read, and add the others to the problems."""
 
     def check(path: Path) -> Checked | BadInput:
@@ -72,7 +72,7 @@ def check_pictures(paths: Sequence[Path], problems: Problems, threads: int = 4) 
             return BadInput(f"The file cannot be read: {error.strerror}.")
 
     found: dict[Path, Checked] = {}
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(4) as pool:
         results = show_progress(f"Checking {len(paths):,} pictures", pool.map(check, paths), len(paths))
         for path, checked in zip(paths, results, strict=True):
             if isinstance(checked, BadInput):

@@ -33,7 +33,6 @@ def list_pictures(folder: Path) -> list[Path]:
 def decode(
     sources: Sequence[Source],
     size: tuple[int, int],
-    threads: int | None = None,
     inner: Sequence[tuple[int, int]] = (),
     what: str = "Decoding pictures",
 ) -> torch.Tensor:
@@ -42,7 +41,6 @@ def decode(
     Args:
         sources: the pictures.
         size: width and height.
-        threads: their number; by default one for every core.
         inner: the (width, height) of each picture, at the top left of a grey one of `size`, to keep its aspect ratio.
         what: the name of the progress bar.
 
@@ -58,7 +56,7 @@ def decode(
         except BadInput as error:
             raise DataError(f"{str(sources[index])[:200]}: {error}") from error
 
-    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         for _ in show_progress(what, pool.map(read, range(len(sources))), len(sources)):
             pass
     return torch.from_numpy(pictures).permute(0, 3, 1, 2)

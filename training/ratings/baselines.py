@@ -15,40 +15,30 @@ from training import book
 from training.learner import set_seed
 
 Stars = NDArray[np.float64]
+MOVIE_RIDGE, ROUNDS = 3, 15
 
 
-def predict_with_biases(
-    train: pd.DataFrame, test: pd.DataFrame, user_ridge: float = GENEROSITY_RIDGE, movie_ridge: float = 3
-) -> Stars:
+def predict_with_biases(train: pd.DataFrame, test: pd.DataFrame) -> Stars:
     """Predict the global mean plus shrunk user and movie biases (Koren, Bell and Volinsky, IEEE Computer 2009)."""
-    mean, users, movies, _ = fit_biases(train, user_ridge, movie_ridge)
+    mean, users, movies, _ = fit_biases(train)
     return mean + test["user"].map(users).fillna(0).to_numpy() + test["movie"].map(movies).fillna(0).to_numpy()
 
 
-def fit_biases(
-    train: pd.DataFrame, user_ridge: float = GENEROSITY_RIDGE, movie_ridge: float = 3, rounds: int = 15
-) -> tuple[float, pd.Series, pd.Series, Stars]:
+def fit_biases(train: pd.DataFrame) -> tuple[float, pd.Series, pd.Series, Stars]:
     """Return the global mean, user biases, movie biases, and the residual of each rating, (ratings,)."""
     mean = float(train["rating"].mean())
     rest, user, movie = train["rating"] - mean, train["user"], train["movie"]
     of_user = pd.Series(0.0, index=user.unique())
     of_movie = pd.Series(0.0, index=movie.unique())
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         left = (rest - user.map(of_user)).groupby(movie)
-        of_movie = left.sum() / (left.count() + movie_ridge)
+        of_movie = left.sum() / (left.count() + MOVIE_RIDGE)
         left = (rest - movie.map(of_movie)).groupby(user)
-        of_user = left.sum() / (left.count() + user_ridge)
+        of_user = left.sum() / (left.count() + GENEROSITY_RIDGE)
     return mean, of_user, of_movie, (rest - user.map(of_user) - movie.map(of_movie)).to_numpy()
 
 
-def predict_with_als(
-    train: pd.DataFrame,
-    test: pd.DataFrame,
-    factors: int = 20,
-    ridge: float = 15,
-    bias_ridge: float = 3,
-    rounds: int = 15,
-) -> Stars:
+def predict_with_als(train: pd.DataFrame, test: pd.DataFrame, ridge: float, factors: int = 20) -> Stars:
     """Predict by matrix factorisation with biases, fitted by alternating ridge regressions (Zhou et al., AAIM 2008)."""
     mean, of_user, of_movie, _ = fit_biases(train)
     users, movies = pd.Index(of_user.index), pd.Index(of_movie.index)
@@ -57,9 +47,9 @@ def predict_with_als(
     bias = [of_user.to_numpy().copy(), of_movie.to_numpy().copy()]
     rng = np.random.default_rng(0)
     vectors = [np.zeros((len(users), factors)), rng.normal(0, 0.1, (len(movies), factors))]
-    penalty = np.diag([bias_ridge, *[ridge] * factors])
+    penalty = np.diag([MOVIE_RIDGE, *[ridge] * factors])
     groups = [np.split(np.argsort(side, kind="stable"), np.cumsum(np.bincount(side))[:-1]) for side in rows]
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         for side in (0, 1):
             other = rows[1 - side]
             for index, mine in enumerate(groups[side]):

@@ -276,7 +276,7 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
             tables = ConfusionMatrix.stack(found.answers[0]).tables
             pixels, right = np.maximum(tables.sum((1, 2)), 1), np.trace(tables, axis1=1, axis2=2)
             most = int(tables.sum((0, 2)).argmax())
-            peer = evaluate.compare_accuracy(
+            peer = evaluate.compare_with_peer(
                 f"always answering {found.splits.labels[most]}", tables[:, most].sum(1) / pixels, right / pixels,
                 name="pixel_accuracy", label="pixel accuracy, mean over pictures",
             )  # fmt: skip

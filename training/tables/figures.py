@@ -134,7 +134,7 @@ def compare(peer: str, hits: NDArray[np.bool_], ours: NDArray[np.bool_], **detai
     """
     per_seed = tuple(round(float(share), 6) for share in hits.mean(axis=1))
     name = name_peer(peer, len(hits))
-    return evaluate.compare_accuracy(name, hits.mean(axis=0), ours, accuracy_per_seed=per_seed, **details)
+    return evaluate.compare_with_peer(name, hits.mean(axis=0), ours, accuracy_per_seed=per_seed, **details)
 
 
 def find_right(answers: Sequence[Any], test: TestSet) -> NDArray[np.bool_]:

@@ -44,4 +44,4 @@ def compare_with_tfidf(splits: Splits[Texts], right: NDArray[np.bool_]) -> list[
     if fitted is None:
         return []
     theirs = fitted.predict(test.inputs) == test.targets
-    return [evaluate.compare_accuracy("TF-IDF of words and pairs of words, logistic regression", theirs, right)]
+    return [evaluate.compare_with_peer("TF-IDF of words and pairs of words, logistic regression", theirs, right)]
