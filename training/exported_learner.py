@@ -29,6 +29,7 @@ from torch.nn import functional as F
 from shared.images import Framing, load_image, to_array
 from training.data import DataError
 from training.progress import show_progress
+from training.sentences import list_names
 
 TRUST = "{} is a pickle: loading it runs the code in it. Convert only files from people whom you trust."
 FRAMINGS: dict[str, Framing] = {"squish": "squash", "crop": "crop", "pad": "pad"}  # fastai's names
@@ -77,12 +78,13 @@ def load(path: Path) -> Learner:
     if not path.is_file():
         raise DataError(f"There is no file {path}; name the one that learn.export() wrote.")
     check_file(path)
+    reader = make_pickle_module()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            learn = torch.load(path, map_location="cpu", pickle_module=make_pickle_module(), weights_only=False)  # noqa: TID251 - the user trusts the file
+            learn = torch.load(path, map_location="cpu", pickle_module=reader, weights_only=False)  # noqa: TID251 - the user trusts the file
     except Exception as error:  # unpickling may raise anything
-        raise DataError(explain_failure(path, error)) from error
+        raise DataError(explain_failure(path, error, reader.missing)) from error
     if not isinstance(learn, Learner):
         kind = type(learn).__name__
         raise DataError(f"{path} holds a {kind}, not a Learner; learn.export() writes one, learn.save() only weights.")
@@ -111,8 +113,14 @@ def check_file(path: Path) -> None:
         raise DataError(f"{path} is not a pickle; name the file that learn.export() wrote.")
 
 
-def explain_failure(path: Path, error: Exception) -> str:
-    """Return a sentence on why a file cannot be loaded, and on what helps."""
+def explain_failure(path: Path, error: Exception, missing: Sequence[str]) -> str:
+    """Return a sentence on why a file cannot be loaded, and on what helps.
+
+    Args:
+        path: the file.
+        error: what unpickling raised.
+        missing: names of what a notebook defined and is not in the file.
+    """
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.partition(".")[0]
         return (
@@ -120,10 +128,12 @@ def explain_failure(path: Path, error: Exception) -> str:
             f"{package}.py to this folder if the module is your own."
         )
     reason = " ".join(str(error).split()) or type(error).__name__
-    if "NEWOBJ" in reason:  # pickle makes an object of what `find_in_main` returned
+    if missing and isinstance(
+        error, TypeError | DataError | pickle.UnpicklingError
+    ):  # a function of `find_in_main` stands for a class
         return (
-            f"{path} needs a class that was defined in a notebook and is not in the file; export it again by "
-            "learn.export() without pickle_module, which stores the class, too."
+            f"{path} needs {list_names(missing)}, defined in a notebook and not in the file; export it again by "
+            "learn.export() without pickle_module, which stores classes and functions, too."
         )
     return (
         f"{path} cannot be loaded with fastai {version('fastai')} and torch {version('torch')} ({reason[:300]}); "
@@ -132,35 +142,40 @@ def explain_failure(path: Path, error: Exception) -> str:
 
 
 def make_pickle_module() -> types.ModuleType:
-    """Return a module like pickle for torch.load.
+    """Return a module like pickle for torch.load, with a list `missing` of the names that were not found.
 
     It replaces missing functions of __main__, and paths of another operating system by those of this one.
     """
+    missing: list[str] = []
 
     class Unpickler(pickle.Unpickler):  # noqa: S301 - the user trusts the file
         def find_class(self, module: str, name: str) -> Any:
             if name in {"PosixPath", "WindowsPath"} and module.startswith("pathlib"):
                 return Path
             if module == "__main__":
-                return find_in_main(name)
+                return find_in_main(name, missing)
             return super().find_class(module, name)
 
     made = types.ModuleType("pickle")
-    made.Unpickler, made.load = Unpickler, pickle.load  # type: ignore[attr-defined]  # noqa: S301
+    made.Unpickler, made.load, made.missing = Unpickler, pickle.load, missing  # type: ignore[attr-defined]  # noqa: S301
     return made
 
 
-def find_in_main(name: str) -> Any:
-    """Return what a notebook defined under a name, or a function that reports that it is missing when called."""
+def find_in_main(name: str, missing: list[str]) -> Any:
+    """Return what a notebook defined under a name, or a function that reports that it is missing when called.
+
+    The name is then also appended to `missing`.
+    """
     main = sys.modules["__main__"]
     if getattr(main, "__spec__", None) is None and hasattr(main, name):  # else __main__ is a command, such as this one
         return getattr(main, name)
 
-    def missing(*_: Any, **__: Any) -> Any:
+    def replacement(*_: Any, **__: Any) -> Any:
         raise DataError(f"the function {name} was defined in a notebook and is not in the file")
 
-    missing.__name__ = name
-    return missing
+    replacement.__name__ = name
+    missing.append(name)
+    return replacement
 
 
 # --- labels ---

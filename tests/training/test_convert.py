@@ -252,14 +252,22 @@ def test_paths_of_any_system_and_missing_functions_are_read():
         module.Unpickler(io.BytesIO(b"c__main__\nis_bird\n.")).load()("a.jpg")
 
 
-def test_a_class_of_a_notebook_that_is_not_in_the_file(tmp_path):
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\2c__main__\nMyLoss\n)\x81.",
+        b"\x80\2c__main__\nMyLoss\n)R.",
+        b"\x80\2ccopyreg\n_reconstructor\n(c__main__\nMyLoss\nc__builtin__\nobject\nNtR.",
+    ],
+)
+def test_a_class_of_a_notebook_that_is_not_in_the_file(tmp_path, content):
     torch.save(object(), tmp_path / "export.pkl")
     with zipfile.ZipFile(tmp_path / "export.pkl") as file:
         parts = {name: file.read(name) for name in file.namelist()}
     with zipfile.ZipFile(tmp_path / "export.pkl", "w") as file:
-        for name, content in parts.items():
-            file.writestr(name, b"\x80\2c__main__\nMyLoss\n)\x81." if name.endswith("data.pkl") else content)
-    with pytest.raises(DataError, match=r"needs a class that was defined in a notebook.* without pickle_module"):
+        for name, part in parts.items():
+            file.writestr(name, content if name.endswith("data.pkl") else part)
+    with pytest.raises(DataError, match=r"needs MyLoss, defined in a notebook and not in.* without pickle_module"):
         load(tmp_path / "export.pkl")
 
 
