@@ -9,6 +9,7 @@ import json
 import math
 import re
 import shutil
+import struct
 import threading
 from datetime import datetime
 from http.server import ThreadingHTTPServer
@@ -436,6 +437,7 @@ def test_no_cell_becomes_a_formula(run):
     found = run("./js/tables.js", "writeCsv", [[cell] for cell in cells])
     expected = [f'"{cell}"' if isinstance(cell, str) else str(cell) for cell in escape_formulas(cells)]
     assert found.split("\n") == expected
+    assert run("./js/tables.js", "writeCsv", [[["=1"]]]) == '"\'=1"'  # whatever a model's labels are
     # A spreadsheet may split the cells at semicolons.
     assert run("./js/tables.js", "writeCsv", [["x;=1+1", 'a "b"', 0.5]]) == '"x;=1+1","a ""b""",0.5'
 
@@ -458,7 +460,7 @@ def test_a_table_of_many_columns_is_read(run):
 
 NEW_NAMES = {
     "hours-per-week": "2018", "age": "2019", "race": "7", "workclass": "constructor", "education": "__proto__",
-    "capital-gain": "10", "capital-loss": "toString",
+    "capital-gain": "10", "capital-loss": "toString", "relationship": "elements",
 }  # fmt: skip
 
 
@@ -617,6 +619,27 @@ def test_bad_pictures_get_a_sentence(ask):
     wrong[b"GIF89a\1\0\1\0" + save(black, "GIF")[10:]] = many  # the screen grows to the first frame
     for content, words in wrong.items():
         assert words in ask("cat_dog", "predict", content)["error"], content[:40]
+
+
+def test_an_avif_with_another_size_than_it_seems_to_have_is_not_decoded(site, browser):
+    black = save(Image.new("L", (8000, 6400)), "AVIF", speed=10)
+    start = int.from_bytes(black[:4])  # of what follows the box ftyp
+    small = b"\0\0\0\x30meta" + bytes(20) + b"\0\0\0\x14ispe" + bytes(4) + struct.pack(">II", 64, 64)
+    hidden = b"\0\0\0\1free" + struct.pack(">Q", 16 + len(small)) + small
+    still = save(Image.new("L", (64, 64)), "AVIF", speed=10)
+    check = """async (bytes) => (await import("./js/pictures.js")).checkPicture(new Blob([Uint8Array.from(bytes)]))
+      .then(() => "accepted", (error) => error.message)"""
+    page = browser.new_page()
+    page.goto(f"{site}collect.html")
+    found = [
+        page.evaluate(check, list(content))
+        for content in (still, black, black[:start] + hidden + black[start:], still.replace(b"ftypavif", b"ftypavis"))
+    ]
+    unreadable = "This file cannot be read as a picture; save it as JPEG or PNG."
+    assert found == [
+        "accepted", "The picture may have at most 50 megapixels; make it smaller.", unreadable, unreadable,
+    ]  # fmt: skip
+    page.close()
 
 
 # Its size in EXIF, 80 by 64 pixels at 7200 dpi, is what a browser reports as the size of an element.
@@ -1325,6 +1348,51 @@ def test_a_file_that_the_site_lacks_is_no_lost_connection(site_folder, browser, 
     expect_words(browser, serve(copy, 0), "salary/background.csv is missing on this site")
 
 
+def test_a_page_whose_code_cannot_be_downloaded_says_what_to_do(site, browser):
+    page = browser.new_page(service_workers="block")
+    for name, script in (("index.html", "model.js"), ("collect.html", "collect.js")):
+        page.route(f"**/js/{script}", lambda route: route.abort())
+        page.goto(f"{site}{name}")
+        page.get_by_text("If nothing more appears here, check the connection and reload the page.").wait_for()
+        page.unroute(f"**/js/{script}")
+        page.reload()
+        page.get_by_text("If nothing more appears").wait_for(state="detached", timeout=120_000)
+    page.close()
+
+
+def test_a_download_that_stops_and_a_model_that_never_answers_get_a_sentence(site, browser):
+    page = browser.new_page(service_workers="block")
+    page.clock.install()
+    page.route("**/salary/onnx/*", lambda _: None)  # is never answered
+    page.goto(f"{site}#salary")
+    page.get_by_text("Downloading the model").wait_for()
+    page.wait_for_timeout(2000)
+    page.clock.fast_forward(61_000)
+    page.get_by_text("cannot be downloaded; check the connection").wait_for()
+    page.unroute("**/salary/onnx/*")
+    page.evaluate("""() => {
+      const post = Worker.prototype.postMessage;
+      Worker.prototype.postMessage = function (message, ...more) {
+        if (message.method === "open") return post.call(this, message, ...more);
+      };
+    }""")
+    page.locator("nav a[href='#salary']").click()
+    page.locator("#download").wait_for(state="detached", timeout=120_000)
+    page.clock.fast_forward(121_000)
+    page.get_by_text("The model has not answered for two minutes; reload the page").first.wait_for()
+    page.close()
+
+
+def test_outputs_that_do_not_fit_are_no_answer(run):
+    def check(dims, data, shape):
+        return run("./js/predictor.js", "checkOutput", {"dims": dims, "data": data}, shape)
+
+    check([1, 3], [0.5, 1, -2], [1, 3])
+    for dims, data in (([1, 2], [1, 2]), ([3], [1, 2, 3]), ([1, 3], [1, None, 2])):
+        with pytest.raises(Exception, match=r"does not fit its gallery\.json"):
+            check(dims, data, [1, 3])
+
+
 def test_a_page_without_https_says_what_it_needs(site, browser):
     page, *_ = visit(browser, site.replace("127.0.0.1", "plain.test"))
     page.get_by_text("Open the page at an address with https").wait_for()
@@ -1475,7 +1543,7 @@ def test_in_a_frame_without_threads(site_folder, browser, tmp_path):
 def test_collected_pictures_can_be_trained_on(site, browser, tmp_path):
     page, _, errors = visit(browser, f"{site}collect.html")
     for label, colour in (("red ball", "red"), ("blue", "blue")):
-        page.get_by_label("A new label").fill(label)
+        page.get_by_label("A new label").fill(label.replace(" ", "  "))
         page.get_by_role("button", name="Add the label").click()
         files = []
         for number in range(2):
@@ -1561,20 +1629,29 @@ def test_a_model_on_the_hub(browser, tmp_path, monkeypatch):
     reach = "(url) => fetch(url).then(({ status }) => status, () => 'refused')"
     assert worker.evaluate(reach, constants.ENDPOINT) == 200
     assert worker.evaluate(reach, start(third)) == "refused"
-    for name, file, words in (
-        ("bare", {"onnx/model.onnx": {"bytes": 5}}, "has no SHA-256 or size of onnx/model.onnx"),
-        ("out", {"../../x": {"bytes": 5, "sha256": "0" * 64}}, "../../x lies outside the model's folder"),
-        ("huge", {"onnx/model.onnx": {"bytes": 10**12, "sha256": "0" * 64}}, "a page loads at most 1000000000"),
+    empty = {"bytes": 0, "sha256": "0" * 64}
+    for number, (change, words) in enumerate(
+        (
+            ({"files": {"onnx/model.onnx": {"bytes": 5}}}, "has no SHA-256 or size of onnx/model.onnx"),
+            ({"files": {"../../x": empty}}, "../../x lies outside the model's folder"),
+            ({"files": {"onnx/model.onnx": empty | {"bytes": 10**12}}}, "a page loads at most 1000000000"),
+            ({"files": dict.fromkeys(map(str, range(51)), empty)}, "has 51 files; a page loads at most 50"),
+            ({"labels": [["=1"], "a"]}, "no texts, or repeated"),
+            ({"columns": ["age", "age"]}, "no texts, or repeated"),
+            ({"columns": [str(number) for number in range(1001)]}, "has 1001 columns with"),
+            ({"categories": {"age": ["?"] * 100_001}}, "columns with 100001 values; a page shows at most 1000"),
+        )
     ):
-        folder = tmp_path / f"hub/me/{name}/resolve/{COMMIT}"
+        folder = tmp_path / f"hub/me/odd{number}/resolve/{COMMIT}"
         folder.mkdir(parents=True)
-        (folder / "gallery.json").write_text(json.dumps({**config, "files": file}))
-        page.goto(f"{address}any.html?model=me/{name}@{COMMIT}")
+        (folder / "gallery.json").write_text(json.dumps({**config, **change}))
+        page.goto(f"{address}any.html?model=me/odd{number}@{COMMIT}")
         page.get_by_text(words).wait_for()
     page.goto(f"{address}any.html?model=me/typo@{COMMIT}")
     page.get_by_text("no public model me/typo on the Hub with gallery.json at this commit; check").wait_for()
     page.goto(f"{address}any.html?model=me/salary@main")
     page.get_by_text("with a commit of 40 digits").wait_for()
+    assert page.locator("[aria-current]").count() == 0
     page.goto(f"{address}index.html?model=me/salary@{COMMIT}")  # this page may reach only its own site
     page.get_by_text(f"open any.html?model=me/salary@{COMMIT} instead").wait_for()
     page.close()

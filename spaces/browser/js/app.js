@@ -108,8 +108,10 @@ async function show(change) {
     site ??= await downloadJson("site.json");
     const name = location.hash.slice(1);
     const only = site.models.length === 1 ? site.models[0] : null;
-    const entry = findOnHub() ?? only ?? site.models.find((one) => one.name === name);
-    showLinks(entry?.name ?? "");
+    const isOnHub = new URLSearchParams(location.search).has("model");
+    const local = only ?? site.models.find((one) => one.name === name);
+    showLinks(isOnHub ? null : (local?.name ?? ""));
+    const entry = findOnHub() ?? local;
     if (entry) await showModel(entry, signal);
     else showCards();
   } catch (error) {

@@ -9,6 +9,10 @@ export class BadInput extends Error {}
 const SPARE = 1.001; // a compressed file may be so many times as large as its content, and 1,000 bytes more
 const MOST_JSON = 10_000_000; // bytes, where its size is not known before
 const MOST = 1_000_000_000; // bytes of a model
+const MOST_FILES = 50;
+const MOST_COLUMNS = 1000;
+const MOST_VALUES = 100_000; // of all columns
+const PATIENCE = 60_000; // milliseconds without a byte of a download
 const SITE = new URL("../", import.meta.url).href;
 const KEPT = `gallery ${SITE} models`; // the cache of checked files; see sw.js
 const shorten = (url) => url.split("/").slice(-2).join("/");
@@ -45,18 +49,33 @@ function explainFailure(url, status) {
  * @param {(count: number) => void} report - called with the number of new bytes of its content
  */
 export async function fetchFile(url, { sha256, bytes = MOST_JSON, isPacked } = {}, signal, report = () => {}) {
-  let status;
+  let status, timer;
+  const stopped = new AbortController();
+  const stop = () => stopped.abort();
+  signal?.addEventListener("abort", stop);
+  const wait = () => {
+    clearTimeout(timer);
+    timer = setTimeout(stop, PATIENCE);
+  };
   const kept = sha256 && (await inKept((cache) => cache.match(makeKey(url, sha256))));
   try {
-    const response = kept ?? (await fetch(isPacked ? `${url}.gz` : url, { cache: "no-cache", signal }));
+    signal?.throwIfAborted();
+    wait();
+    const response = kept ?? (await fetch(isPacked ? `${url}.gz` : url, { cache: "no-cache", signal: stopped.signal }));
     status = response.status;
     if (!response.ok) throw new Error();
     const ratio = isPacked ? bytes / (response.headers.get("content-length") || bytes) : 1;
     const most = isPacked ? SPARE * bytes + 1000 : bytes;
-    const counted = response.body.pipeThrough(limit(most, (count) => report(ratio * count)));
-    return await new Response(counted).arrayBuffer();
+    const count = (size) => {
+      wait();
+      report(ratio * size);
+    };
+    return await new Response(response.body.pipeThrough(limit(most, count))).arrayBuffer();
   } catch {
     throw new BadInput(explainFailure(url, status));
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", stop);
   }
 }
 
@@ -156,6 +175,20 @@ export async function downloadJson(url, expected, signal) {
   }
 }
 
+/** Check that labels, columns and values are texts, and not more than a page can show. */
+function checkNames({ labels, columns, categories }) {
+  const [names, values] = [columns ?? [], Object.values(categories ?? {})];
+  const areTexts = (list) => Array.isArray(list) && list.every((one) => typeof one === "string");
+  if (![labels ?? [], names, ...values].every(areTexts) || new Set(names).size < names.length) {
+    throw new BadInput("The labels or columns in gallery.json are no texts, or repeated; export the model again.");
+  }
+  if (names.length > MOST_COLUMNS || values.flat().length > MOST_VALUES) {
+    throw new BadInput(
+      `The model has ${names.length} columns with ${values.flat().length} values; a page shows at most ${MOST_COLUMNS} with ${MOST_VALUES}.`,
+    );
+  }
+}
+
 /**
  * Read the gallery.json of a checkpoint folder.
  * @param {{folder: string, config?: {sha256: string, bytes: number}}} entry - the model in site.json
@@ -167,7 +200,10 @@ export async function readConfig(entry, signal) {
     throw new BadInput("This folder has no gallery.json of format 2; export the model again.");
   }
   if (!Object.hasOwn(TASKS, config.task)) throw new BadInput(`This page cannot run models for ${config.task}.`);
+  checkNames(config);
   const needed = Object.entries(config.files).filter(([, file]) => !file.optional);
+  if (needed.length > MOST_FILES)
+    throw new BadInput(`The model has ${needed.length} files; a page loads at most ${MOST_FILES}.`);
   for (const [name, { sha256, bytes }] of needed) {
     const isInside = name.split("/").every((part) => !["", ".", ".."].includes(part));
     if (!isInside) throw new BadInput(`${name} lies outside the model's folder; export the model again.`);

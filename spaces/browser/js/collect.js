@@ -18,7 +18,7 @@ const { form, name, label, choose, photo, status, list, download } = fill(
 
 function addLabel(event) {
   event.preventDefault();
-  const added = name.value.trim();
+  const added = name.value.trim().replace(/\s+/g, " "); // as the list of labels shows it
   if (!added || /[/\\:*?"<>|]|^\.|\.$/.test(added)) {
     status.textContent = 'A label is a word or two, without / \\ : * ? " < > | or a dot at either end.';
     return;

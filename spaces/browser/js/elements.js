@@ -26,8 +26,12 @@ export function focusNext(box, index) {
   else focusOn(box.querySelector("h2"));
 }
 
-/** Return an error as a sentence on the page. */
-export const describeError = (error) => element("p", { className: "error", role: "alert" }, error.message);
+/** Return an error as a sentence on the page; one of this code is usually due to a model that does not fit it. */
+export function describeError(error) {
+  const isOurs = error instanceof TypeError || error instanceof RangeError || error instanceof ReferenceError;
+  const words = isOurs ? `This answer cannot be shown (${error.message}); export the model again.` : error.message;
+  return element("p", { className: "error", role: "alert" }, words);
+}
 
 /** Return a quiet paragraph. */
 export const note = (text) => element("p", { className: "quiet" }, text);

@@ -2,7 +2,9 @@
 
 import { argmax, range, softmax, sum, zip } from "./numbers.js";
 import { loadImage, makeSquare, toTensor } from "./pixels.js";
-import { Predictor, makeCells } from "./predictor.js";
+import { Predictor, checkOutput, makeCells } from "./predictor.js";
+
+const MOST_SQUARES = 1000; // on a side of a map
 
 export default class ImageClassifier extends Predictor {
   /**
@@ -16,6 +18,10 @@ export default class ImageClassifier extends Predictor {
     const [square, region] = makeSquare(await loadImage(blob), config);
     const found = await session.run({ [session.inputNames[0]]: toTensor(square, config) });
     const [logits, scores, maps] = session.outputNames.map((name) => found[name]);
+    const count = config.labels.length;
+    checkOutput(logits, [1, count]);
+    checkOutput(scores, [1]);
+    if (maps) checkOutput(maps, [1, count, ...maps.dims.slice(2).map((side) => Math.min(side, MOST_SQUARES))]);
     const probabilities = softmax(logits.data);
     const best = argmax(probabilities);
     const inDistribution = scores.data[0] >= config.in_distribution_threshold;

@@ -2,7 +2,7 @@
 
 import { range, sum, zip } from "./numbers.js";
 import { loadImage, resize, toTensor } from "./pixels.js";
-import { Predictor, makeCells } from "./predictor.js";
+import { Predictor, checkOutput, makeCells } from "./predictor.js";
 
 const MAX_MASK_PIXELS = 2_000_000; // Python answers for every pixel of a larger picture
 
@@ -17,6 +17,7 @@ export default class ImageSegmenter extends Predictor {
     const image = await loadImage(blob);
     const input = toTensor(resize(image, ...findWorkingSize(image, config)), config);
     const { logits } = await session.run({ [session.inputNames[0]]: input });
+    checkOutput(logits, [1, config.labels.length, ...logits.dims.slice(2)]);
     const most = Math.min(1, Math.sqrt(MAX_MASK_PIXELS / (image.width * image.height)));
     const [width, height] = [image.width, image.height].map((side) => Math.max(1, Math.trunc(side * most)));
     const { mask, confidence } = chooseClasses(logits, width, height);

@@ -86,8 +86,13 @@ function readGif(view) {
 
 /** Return the largest size among the properties of an AVIF, or of a HEIC, which some browsers decode. */
 function readAvif(view) {
+  if (view.getUint32(8) === 0x61766973) return []; // avis: a browser takes the size of its track
   let place = 0;
-  while (view.getUint32(place + 4) !== 0x6d657461) place += Math.max(8, view.getUint32(place)); // meta
+  while (view.getUint32(place + 4) !== 0x6d657461) {
+    // The box meta may follow others; a size of 0 or 1 would say that it is written elsewhere.
+    if (view.getUint32(place) < 8) return [];
+    place += view.getUint32(place);
+  }
   const end = Math.min(place + view.getUint32(place), view.byteLength) - 16;
   let found = [0, 0];
   for (; place <= end; place += 1) {

@@ -79,6 +79,19 @@ export class Predictor {
   }
 }
 
+/**
+ * Check that an output of the model has this shape, and that its values are numbers.
+ * @param {{dims: number[], data: ArrayLike<number>}} output
+ * @param {number[]} shape
+ */
+export function checkOutput(output, shape) {
+  const isAsExpected =
+    output && output.dims.length === shape.length && shape.every((side, axis) => side === output.dims[axis]);
+  if (!isAsExpected || !output.data.every(Number.isFinite)) {
+    throw new BadInput("The model's answer does not fit its gallery.json; export the model again.");
+  }
+}
+
 /** Return shares as cells of a table, in columns such as "probability cat". */
 export const makeCells = (what, labels, shares) =>
   Object.fromEntries(labels.map((label) => [`${what} ${label}`, shares[label].toFixed(4)]));

@@ -41,7 +41,7 @@ export function show(root, model) {
     return [element("h2", {}, "Why?"), element("p", {}, words), page.drawBars(rows, points, true)];
   });
   const markWrong = (column) => {
-    for (const field of form.elements) field.ariaInvalid = field.name === column ? "true" : null;
+    for (const field of root.querySelectorAll("[name]")) field.ariaInvalid = field.name === column ? "true" : null;
   };
   const predict = page.runOneAtATime((row) => model.call("predict", [row]));
   const ask = page.runLatest(answer, async () => {

@@ -205,7 +205,7 @@ const PLAIN = /^\s*[-+\u2212]?[\d.,]*\d[\d.,]*(e[-+]?\d+)?\s*%?$/i;
  * apostrophe. */
 export function writeCsv(lines) {
   const quote = (cell) => `"${needsEscape(cell) ? "'" : ""}${cell.replaceAll('"', '""')}"`;
-  const write = (cell) => (typeof cell === "string" ? quote(cell) : String(cell));
+  const write = (cell) => (typeof cell === "number" ? String(cell) : quote(String(cell)));
   return lines.map((cells) => cells.map(write).join(",")).join("\n");
 }
 

@@ -3,7 +3,7 @@
 import { Tensor } from "../vendor/onnxruntime-web/ort.wasm.min.mjs";
 import { BadInput } from "./checkpoint.js";
 import { argmax, range, softmax, sum, zip } from "./numbers.js";
-import { Predictor, makeCells, orError } from "./predictor.js";
+import { Predictor, checkOutput, makeCells, orError } from "./predictor.js";
 import * as tables from "./tables.js";
 
 const EXPLAINED_ROWS = 6000; // evaluated for an explanation, about; see shared/tabular.py
@@ -181,6 +181,9 @@ export default class TabularPredictor extends Predictor {
     };
     // The exported graph lacks an input if the table has no categories or no numbers.
     const found = await this.session.run(Object.fromEntries(inputNames.map((name) => [name, inputs[name]])));
+    const names = this.labels ? [this.labels.length === 2 ? "logit" : "logits"] : ["value", "half_width"];
+    for (const name of names)
+      checkOutput(found[name], name === "logits" ? [rows.length, this.labels.length] : [rows.length]);
     return rows.map((_, index) => this.calibrate(found, index));
   }
 

@@ -4,7 +4,7 @@ import { Tensor } from "../vendor/onnxruntime-web/ort.wasm.min.mjs";
 import { Tokenizer } from "../vendor/tokenizers/tokenizers.min.mjs";
 import { BadInput } from "./checkpoint.js";
 import { argmax, range, softmax, sum, zip } from "./numbers.js";
-import { Predictor, makeCells } from "./predictor.js";
+import { Predictor, checkOutput, makeCells } from "./predictor.js";
 import { readCsv, readText } from "./tables.js";
 
 const MAX_CHARACTERS = 100_000;
@@ -72,7 +72,7 @@ export default class TextClassifier extends Predictor {
   /** Return a row for each line of a text file, or each row of a CSV with a column `text`. */
   async readRows([file]) {
     const content = await readText(file);
-    if (!file.name.endsWith(".txt")) {
+    if (!file.name.toLowerCase().endsWith(".txt")) {
       return readCsv(content, ["text"], MAX_TEXTS).map((one) => ({ ...one, input: [one.row.text] }));
     }
     const lines = content.split(/\r?\n/).filter((line) => line.trim());
@@ -160,8 +160,10 @@ export default class TextClassifier extends Predictor {
   async run(tokens) {
     const ids = BigInt64Array.from([this.first, ...tokens.map(({ id }) => id), this.last], BigInt);
     const found = await this.session.run({ input_ids: new Tensor(ids, [1, ids.length]) });
-    const [logits, score] = this.session.outputNames.map((name) => found[name].data);
-    return [softmax(logits), score[0]];
+    const [logits, score] = this.session.outputNames.map((name) => found[name]);
+    checkOutput(logits, [1, this.config.labels.length]);
+    checkOutput(score, [1]);
+    return [softmax(logits.data), score.data[0]];
   }
 }
 
