@@ -95,7 +95,11 @@ class SpaceModel:
             CheckpointError: it cannot be loaded or run.
         """
         model = self.load()
-        model.predict_batch([model.example()])
+        try:
+            model.predict_batch([model.example()])
+        except Exception as error:  # ONNX Runtime raises its own
+            reason = " ".join(str(error).split())[:300]
+            raise CheckpointError(f"{self.repo or self.folder} cannot answer its own example: {reason}") from error
 
 
 @dataclass

@@ -928,6 +928,17 @@ def test_a_model_that_cannot_run_is_not_deployed(hub, run, tmp_path):
     assert ("space", "me/loans") not in hub.store.repos
 
 
+def test_a_model_that_fails_only_when_it_answers_is_not_deployed(hub, run, monkeypatch):
+    def fail(_):
+        raise IndexError("indices element out of data bounds\nat node 3")
+
+    monkeypatch.setattr(staging, "load_model", lambda *_: SimpleNamespace(example=dict, predict_batch=fail))
+    done = run("salary")
+    assert done.returncode == 2
+    assert "model cannot answer its own example: indices element out of data bounds at node 3" in done.err
+    assert ("space", "me/salary") not in hub.store.repos
+
+
 def test_a_private_model_is_not_preloaded(hub, run):
     publish(hub, "salary", private=True)
     done = run("salary", "--models-owner", "me")
