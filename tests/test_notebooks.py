@@ -92,4 +92,4 @@ def test_every_cell_runs(tmp_path):
         assert (clone / f"runs/{name}/gallery.json").is_file()
     assert "would be uploaded to USER/my-pictures, and nothing else" in said
     assert "Would deploy USER/my-pictures:" in said
-    assert json.loads((clone / "runs/mine/gallery.json").read_text())["about"]["title"] == "My pictures (made-up data)"
+    assert json.loads((clone / "runs/mine/gallery.json").read_text())["about"]["title"] == "My pictures"
