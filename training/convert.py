@@ -24,6 +24,7 @@ import torch
 from fastai.learner import Learner
 from numpy.typing import NDArray
 from sklearn.model_selection import KFold
+from torch import nn
 
 from shared import load_model
 from shared.config import LICENCE, MODEL, sha256
@@ -175,7 +176,7 @@ def read(learn: Learner, options: argparse.Namespace) -> Conversion:
         DataError: something cannot be converted.
     """
     categories = find_categories(learn)
-    check_loss(learn)
+    check_loss(learn, len(categories))
     labels = choose_labels(categories, options.labels)
     own = DataOptions(skip_bad=options.skip_bad, label_column=options.label_column)
     preparation = read_preparation(learn)
@@ -186,6 +187,8 @@ def read(learn: Learner, options: argparse.Namespace) -> Conversion:
             f"The Learner's network has {error}; only a convolutional network with the head that vision_learner makes "
             "(without custom_head and y_range) can be converted."
         ) from error
+    if (count := [layer for layer in net.layers if isinstance(layer, nn.Linear)][-1].out_features) != len(labels):
+        raise DataError(f"The Learner's network has {count} outputs for {len(labels)} labels; train it again.")
     folder = Path(options.data)
     pictures = read_pictures(folder, Vocab(labels, tuple(categories)), learn, own)
     calibrating, measuring = halve(pictures)

@@ -1,6 +1,6 @@
 """Find the labels of pictures for an exported Learner: in folders' names, by its own label function, or in a CSV."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ import numpy as np
 from fastai.learner import Learner
 from numpy.typing import NDArray
 
+from shared.errors import quote
 from training.data import DataError
 from training.exported_learner import find_label_function, takes_table
 from training.own_data.labelled_pictures import MIN_SAMPLES, Pictures, drop_copies
@@ -19,7 +20,7 @@ from training.own_data.picture_labels import Labelled, find_csv, label_by_csv
 from training.own_data.problems import Problems
 from training.sentences import list_names, print_lines
 
-Found = list[tuple[Path, int | None]]  # pictures with the index of each one's label
+Found = list[tuple[Path, str | None]]  # pictures with what they are labelled
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,12 @@ class Vocab:
         names = {fold(str(entry)): index for index, entry in enumerate(self.entries)}
         if len(names) < len(self.entries):  # the names given to the labels tell apart what differs only in case
             names = {}
-        return names | {fold(label): index for index, label in enumerate(self.labels)}
+        numbers = {
+            str(int(entry)): index  # a CSV may have 0 and 1 for False and True, or for 0.0 and 1.0
+            for index, entry in enumerate(self.entries)
+            if isinstance(entry, bool | int | float | np.bool_ | np.number) and float(entry).is_integer()
+        }
+        return numbers | names | {fold(label): index for index, label in enumerate(self.labels)}
 
 
 def choose_labels(categories: Sequence[Any], given: str | None) -> tuple[str, ...]:
@@ -66,12 +72,14 @@ def read_pictures(folder: Path, vocab: Vocab, learn: Learner, own: DataOptions) 
     paths, _ = find_pictures(folder)
     if not paths:
         raise DataError(f"There are no pictures in {folder}.")
-    problems, labels, found = Problems(folder, own.skip_bad, "pictures"), vocab.labels, []
-    for path, index in find_labels(folder, paths, vocab, learn, own, problems):
-        if index is None:
-            problems.add(path, f"It has no label; the labels are {list_names(labels)}.")
+    problems, labels, index = Problems(folder, own.skip_bad, "pictures"), vocab.labels, vocab.index()
+    found = []
+    for path, name in find_labels(folder, paths, vocab, learn, own, problems):
+        if name is not None and fold(name) in index:
+            found.append(Labelled(path, labels[index[fold(name)]]))
         else:
-            found.append(Labelled(path, labels[index]))
+            what = "It has no label" if name is None else f"Its label {quote(name)} is not one of the Learner's"
+            problems.add(path, f"{what}; the labels are {list_names(labels)}.")
     found, lines = drop_copies(found, check_pictures([item.path for item in found], problems), problems)
     y = np.array([labels.index(item.label) for item in found], np.int64)
     problems.settle_with(lambda: check_counts(y, labels, folder))
@@ -82,38 +90,39 @@ def read_pictures(folder: Path, vocab: Vocab, learn: Learner, own: DataOptions) 
 def find_labels(
     folder: Path, paths: Sequence[Path], vocab: Vocab, learn: Learner, own: DataOptions, problems: Problems
 ) -> Found:
-    """Return pictures with the index of each one's label, or None if the vocab lacks the label.
+    """Return pictures with what they are labelled, or None where nothing tells; print what tells it.
 
     A picture in a subfolder has the label that is the name of the nearest folder above it; the entries of the vocab are
     also recognised. Where no folder has the name of a label, the Learner's own label function reads the names of files.
-    Where it finds none, a CSV of names and labels in the folder is read.
+    Where it finds none, or if a column is named, a CSV of names and labels in the folder is read.
 
     Raises:
         DataError: none of the three gives a label.
     """
-    names = vocab.index()
-    indices = [find_by_folder(path.relative_to(folder), names) for path in paths]
-    reason = ""
-    if not has_any(indices):
-        indices, reason = find_by_name(paths, vocab.entries, learn)
-    if has_any(indices):
-        return list(zip(paths, indices, strict=True))
+    names, reason = vocab.index(), ""
+    if not own.label_column:
+        found = [find_by_folder(path.relative_to(folder), names) for path in paths]
+        if any(found):
+            print("The labels are the names of folders.")
+            return list(zip(paths, found, strict=True))
+        found, reason = find_by_name(paths, vocab, learn)
+        if any(found):
+            print("The labels are what the Learner's own label function reads in the files' names.")
+            return list(zip(paths, found, strict=True))
     try:
         table = find_csv(folder)
     except DataError:
+        tables = sorted(path.name for path in folder.glob("*") if path.suffix.lower() in (".csv", ".tsv"))
+        no_table = f"none of {list_names(tables)} is called labels.csv" if tables else "there is no CSV"
+        if own.label_column:
+            raise DataError(f"--label-column names a column of a CSV in {folder}, but {no_table}.") from None
         raise DataError(
             f"No picture in {folder} has a label: no folder has the name of one ({list_names(vocab.labels)}), {reason}"
-            ", and there is no labels.csv or train.csv. Name another --data, or sort the pictures into a subfolder for "
-            "each label."
+            f", and {no_table}. Name another --data, or sort the pictures into a subfolder for each label."
         ) from None
     labelled, lines = label_by_csv(folder, paths, table, own, problems)
     print_lines(lines)
-    return [(item.path, names.get(fold(item.label))) for item in labelled]
-
-
-def has_any(indices: Sequence[int | None]) -> bool:
-    """Return True if a label was found."""
-    return any(index is not None for index in indices)
+    return [(item.path, item.label) for item in labelled]
 
 
 def check_counts(y: NDArray[np.int64], labels: Sequence[str], folder: Path) -> None:
@@ -127,9 +136,9 @@ def check_counts(y: NDArray[np.int64], labels: Sequence[str], folder: Path) -> N
             raise DataError(f"{folder} has {count} different pictures of {label}; at least {MIN_SAMPLES} are needed.")
 
 
-def find_by_folder(path: Path, names: dict[str, int]) -> int | None:
-    """Return the label of the nearest folder with the name of one, or None."""
-    return next((names[fold(part)] for part in reversed(path.parts[:-1]) if fold(part) in names), None)
+def find_by_folder(path: Path, names: Mapping[str, int]) -> str | None:
+    """Return the name of the nearest folder that is the name of a label, or None."""
+    return next((part for part in reversed(path.parts[:-1]) if fold(part) in names), None)
 
 
 def fold(name: str) -> str:
@@ -137,16 +146,16 @@ def fold(name: str) -> str:
     return clean_label(name).casefold()
 
 
-def find_by_name(paths: Sequence[Path], entries: Sequence[Any], learn: Learner) -> tuple[list[int | None], str]:
+def find_by_name(paths: Sequence[Path], vocab: Vocab, learn: Learner) -> tuple[list[str | None], str]:
     """Return the labels that the Learner's own label function reads from the names of the files, if it does.
 
     Returns:
-        For each picture, the index in the vocab or None, and why there may be none, as a part of a sentence.
+        For each picture, its label or None, and why there may be none, as a part of a sentence.
     """
     if takes_table(learn):
         return [], "the Learner's labels came from a table"
-    read, index = find_label_function(learn), {entry: row for row, entry in enumerate(entries)}
+    read, labels = find_label_function(learn), dict(zip(vocab.entries, vocab.labels, strict=True))
     try:
-        return [index.get(read(path)) for path in paths], "the Learner's label function finds none in the files' names"
+        return [labels.get(read(path)) for path in paths], "the Learner's label function finds none in the files' names"
     except Exception as error:  # it is the user's own code
         return [], f"the Learner's label function cannot read the files' names ({error})"

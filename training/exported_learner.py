@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from fastai.data.transforms import Categorize, ColReader
 from fastai.learner import Learner
+from fastai.losses import FocalLoss
 from fastai.torch_core import TensorImage
 from fastai.vision.augment import RandomResizedCrop, Resize
 from fastai.vision.core import PILImage
@@ -124,8 +125,8 @@ def explain_failure(path: Path, error: Exception, missing: Sequence[str]) -> str
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.partition(".")[0]
         return (
-            f"{path} needs the module {error.name}, which is not installed: pip install {package}, or copy "
-            f"{package}.py to this folder if the module is your own."
+            f"{path} needs the module {error.name}. If it is a file of your own, copy {package}.py to this folder; "
+            "otherwise install the package that has it."
         )
     reason = " ".join(str(error).split()) or type(error).__name__
     if missing and isinstance(
@@ -237,26 +238,31 @@ def takes_table(learn: Learner) -> bool:
 # --- loss ---
 
 
-def check_loss(learn: Learner) -> None:
+def check_loss(learn: Learner, labels: int) -> None:
     """Check that softmax makes probabilities of what a Learner's network puts out; print where this is an assumption.
 
     learn.predict asks the loss function for its activation. Those of torch, and most of people's own, have none.
+
+    Args:
+        learn: the Learner.
+        labels: their number.
 
     Raises:
         DataError: the loss function makes something else of it, or does not compare labels.
     """
     loss = learn.loss_func
-    inner = getattr(loss, "func", loss)  # of one of fastai's
-    name = getattr(loss, "__name__", type(inner).__name__)
-    scores = torch.tensor([[2.0, -1.0, 0.5], [0.0, 1.0, 3.0]])
+    inner = getattr(loss, "func", loss)  # of one of fastai's, or of a functools.partial
+    name = getattr(inner, "__name__", type(inner).__name__)
+    scores = torch.linspace(-1, 2, 2 * labels).reshape(2, labels)
+    activation = getattr(loss, "activation", None)
     try:
-        found = torch.as_tensor(getattr(loss, "activation", torch.clone)(scores))
+        found = torch.as_tensor(activation(scores) if callable(activation) else scores).float()
     except Exception as error:  # it may be the user's own code
         raise DataError(f"The activation of the Learner's loss function {name} fails: {error}.") from error
     if found.shape == scores.shape and torch.allclose(found, scores.softmax(1)):
         return
     if torch.equal(found, scores):
-        if isinstance(inner, nn.CrossEntropyLoss) or inner is F.cross_entropy:
+        if isinstance(inner, nn.CrossEntropyLoss | FocalLoss) or inner is F.cross_entropy:
             return
         module = getattr(inner, "__module__", None) or ""
         if module.partition(".")[0] not in ("torch", "fastai"):

@@ -22,6 +22,7 @@ from fastai.layers import AdaptiveConcatPool2d
 from fastai.losses import (
     BCEWithLogitsLossFlat,
     CrossEntropyLossFlat,
+    FocalLoss,
     FocalLossFlat,
     LabelSmoothingCrossEntropyFlat,
     MSELossFlat,
@@ -214,7 +215,7 @@ def test_it_says_that_the_file_runs_code_before_it_is_loaded(tmp_path, pets, cap
     assert main([str(tmp_path / "export.pkl"), "--data", str(pets), "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr()
     assert "is a pickle: loading it runs the code in it" in said.out
-    assert "needs the module no_such_package, which is not installed" in said.err
+    assert "needs the module no_such_package. If it is a file of your own, copy" in said.err
     assert len(said.err.splitlines()) == 1
 
 
@@ -227,7 +228,7 @@ def test_it_says_that_the_file_runs_code_before_it_is_loaded(tmp_path, pets, cap
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "is a Git LFS pointer.* git lfs pull"),
         (b"<html>", "is not a pickle"),
         (pickle.dumps([1]), "cannot be loaded"),
-        (b"\x80\4cmy_utils\nLoss\n.", "needs the module my_utils, .* copy my_utils.py to this folder"),
+        (b"\x80\4cmy_utils\nLoss\n.", r"needs the module my_utils\. .* copy my_utils.py to this folder"),
     ],
 )
 def test_a_file_that_is_no_learner(tmp_path, content, message):
@@ -284,6 +285,13 @@ class Focal(torch.nn.Module):
         return (1 - torch.exp(-F.cross_entropy(outputs, targets))) ** 2
 
 
+class Softmax(torch.nn.CrossEntropyLoss):
+    weights = torch.ones(2)
+
+    def activation(self, outputs):
+        return (outputs * self.weights).double().softmax(1)
+
+
 @pytest.mark.parametrize(
     ("loss", "printed"),
     [
@@ -293,13 +301,16 @@ class Focal(torch.nn.Module):
         (CrossEntropyLossFlat(weight=torch.ones(2)), ""),
         (torch.nn.CrossEntropyLoss(label_smoothing=0.1), ""),
         (F.cross_entropy, ""),
+        (FocalLoss(), ""),
+        (Softmax(), ""),
+        (partial(my_loss), "loss function my_loss has no activation"),
         (my_loss, "loss function my_loss has no activation; its outputs are taken as logits"),
         (Focal(), "loss function Focal has no activation; its outputs are taken as logits"),
     ],
 )
 def test_outputs_of_any_cross_entropy_become_probabilities(pets, loss, printed, capsys):
     learn = make_learner(pets, Resize(64), loss_func=loss)
-    check_loss(learn)
+    check_loss(learn, 2)
     assert printed in capsys.readouterr().out if printed else capsys.readouterr().out == ""
     paths = sorted(pets.iterdir())[:2]
     found = predict(learn, paths)
@@ -317,11 +328,12 @@ def test_outputs_of_any_cross_entropy_become_probabilities(pets, loss, printed, 
         (torch.nn.MultiMarginLoss(), "MultiMarginLoss"),
         (MSELossFlat(), "MSELoss"),
         (F.mse_loss, "mse_loss"),
+        (partial(F.mse_loss), "mse_loss"),
     ],
 )
 def test_learners_trained_with_other_losses_are_refused(pets, loss, name):
     with pytest.raises(DataError, match=f"trained with the loss function {name}, not with cross-entropy"):
-        check_loss(make_learner(pets, Resize(64), loss_func=loss))
+        check_loss(make_learner(pets, Resize(64), loss_func=loss), 2)
 
 
 def test_a_label_that_stands_for_none_is_refused(pets):
@@ -343,6 +355,16 @@ def test_a_label_that_stands_for_none_is_refused(pets):
             {"custom_head": torch.nn.Sequential(AdaptiveConcatPool2d((1, 2)), torch.nn.Linear(2048, 2))},
             r"a head that pools to more than one place \(\(1, 2\)\); only",
         ),
+        ({"custom_head": torch.nn.Sequential()}, "a head that begins with Identity"),
+        (
+            {
+                "custom_head": torch.nn.Sequential(
+                    torch.nn.AdaptiveAvgPool2d(1), torch.nn.BatchNorm1d(512, affine=False)
+                )
+            },
+            "a BatchNorm1d without weights or running statistics in the head",
+        ),
+        ({"n_out": 3}, "has 3 outputs for 2 labels"),
     ],
 )
 def test_other_heads_are_refused(pets, options, message):
@@ -587,19 +609,39 @@ def test_a_csv_labels_pictures_of_which_neither_folders_nor_names_tell(pets, tmp
     assert [path.stem for path in found.paths] == [name for name, _, _ in rows[1:]]
     assert found.y.tolist() == [int(name.startswith("cat")) for name, _, _ in rows[1:]]
     assert "since train.csv does not name them: 1 pictures" in capsys.readouterr().out
-    with pytest.raises(DataError, match="It has no label; the labels are dog, cat"):
+    with pytest.raises(DataError, match="Its label 'x' is not one of the Learner's; the labels are dog, cat"):
         read_pictures(tmp_path, vocab, learn, DataOptions())  # the column named label
+    (tmp_path / "train.csv").rename(tmp_path / "a.csv")
+    shutil.copy(tmp_path / "a.csv", tmp_path / "b.csv")
+    with pytest.raises(DataError, match=r"none of a\.csv, b\.csv is called labels\.csv"):
+        read_pictures(tmp_path, vocab, learn, DataOptions())
+
+
+def test_a_named_column_of_a_csv_is_read_although_the_names_of_files_tell_labels(pets, tmp_path, capsys):
+    learn = make_learner(pets, Resize(64))  # whose function answers for any name
+    for path in pets.iterdir():
+        shutil.copy(path, tmp_path)
+    assert read_pictures(tmp_path, Vocab(("dog", "cat"), (False, True)), learn, DataOptions()).y.sum() == 20
+    assert "The labels are what the Learner's own label function reads in the files' names." in capsys.readouterr().out
+    own = DataOptions(label_column="is_cat")
+    with pytest.raises(DataError, match=r"--label-column names a column of a CSV in .*, but there is no CSV"):
+        read_pictures(tmp_path, Vocab(("dog", "cat"), (False, True)), learn, own)
+    names = sorted(path.name for path in pets.iterdir())
+    rows = pd.DataFrame({"name": names, "is_cat": [int(name.startswith("dog")) for name in names]})
+    rows.to_csv(tmp_path / "labels.csv", index=False)
+    found = read_pictures(tmp_path, Vocab(("dog", "cat"), (False, True)), learn, own)
+    assert [path.name for path, label in zip(found.paths, found.y, strict=True) if label] == names[20:]
 
 
 def test_why_a_label_function_is_of_no_use(pets):
     paths = sorted(pets.iterdir())
     learn = make_learner(pets, Resize(64))
-    indices, _ = find_by_name(paths[:1], (False, True), learn)
-    assert indices == [1]
+    assert find_by_name(paths[:1], Vocab(("dog", "cat"), (False, True)), learn)[0] == ["cat"]
+    vocab = Vocab(("cat", "dog"), ("cat", "dog"))
     table = vision_learner(load_table(pets, "from_df"), resnet18, pretrained=False)
-    assert find_by_name(paths, ("cat", "dog"), table) == ([], "the Learner's labels came from a table")
+    assert find_by_name(paths, vocab, table) == ([], "the Learner's labels came from a table")
     by_row = vision_learner(load_table(pets, "get_x"), resnet18, pretrained=False)
-    assert "cannot read the files' names ('PosixPath'" in find_by_name(paths, ("cat", "dog"), by_row)[1]
+    assert "cannot read the files' names ('PosixPath'" in find_by_name(paths, vocab, by_row)[1]
 
 
 def test_folders_of_labels_that_differ_only_in_case_need_other_names(tmp_path, pets):

@@ -35,7 +35,7 @@ class VisionNet(nn.Module):
         if not (isinstance(model, nn.Sequential) and len(model) == 2):
             raise ValueError(f"{type(model).__name__} instead of a body and a head")
         self.body = model[0]
-        pool, *layers = flatten_layers(model[1])
+        pool, *layers = flatten_layers(model[1]) or [nn.Identity()]
         self.is_concatenated = isinstance(pool, AdaptiveConcatPool2d)
         if not (self.is_concatenated or isinstance(pool, nn.AdaptiveAvgPool2d)):
             raise ValueError(f"a head that begins with {type(pool).__name__}")
@@ -46,6 +46,8 @@ class VisionNet(nn.Module):
         for layer in layers:
             if not isinstance(layer, nn.Linear | nn.BatchNorm1d | nn.ReLU):
                 raise ValueError(f"{type(layer).__name__} in the head")
+            if isinstance(layer, nn.BatchNorm1d) and (layer.weight is None or layer.running_var is None):
+                raise ValueError("a BatchNorm1d without weights or running statistics in the head")
         self.layers = nn.ModuleList(layers)
         self.register_buffer("resample", resample)
         self.temperature = 1.0
