@@ -85,8 +85,8 @@ function readGif(view) {
 }
 
 /** Return the largest size among the properties of an AVIF, or of a HEIC, which some browsers decode. */
-function readAvif(view) {
-  if (view.getUint32(8) === 0x61766973) return []; // avis: a browser takes the size of its track
+function readAvif(view, start) {
+  if (/^.{8}(avis|hevc|hevx|msf1)/s.test(start)) return []; // a sequence: a browser takes the size of its track
   let place = 0;
   while (view.getUint32(place + 4) !== 0x6d657461) {
     // The box meta may follow others; a size of 0 or 1 would say that it is written elsewhere.
