@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
         ),
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    options.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8", newline="\n")
     print(format_times(report))
     print(format_errors(report))
 

@@ -129,9 +129,8 @@ def explain_failure(path: Path, error: Exception, missing: Sequence[str]) -> str
             "otherwise install the package that has it."
         )
     reason = " ".join(str(error).split()) or type(error).__name__
-    if missing and isinstance(
-        error, TypeError | DataError | pickle.UnpicklingError
-    ):  # a function of `find_in_main` stands for a class
+    # Where a class is missing, pickle calls or makes an object of the function of `find_in_main`.
+    if missing and isinstance(error, TypeError | DataError | pickle.UnpicklingError):
         return (
             f"{path} needs {list_names(missing)}, defined in a notebook and not in the file; export it again by "
             "learn.export() without pickle_module, which stores classes and functions, too."

@@ -1367,7 +1367,7 @@ def test_a_download_that_stops_and_a_model_that_never_answers_get_a_sentence(sit
     page.goto(f"{site}#salary")
     page.get_by_text("Downloading the model").wait_for()
     page.wait_for_timeout(2000)
-    page.clock.fast_forward(61_000)
+    page.clock.run_for(61_000)
     page.get_by_text("cannot be downloaded; check the connection").wait_for()
     page.unroute("**/salary/onnx/*")
     page.evaluate("""() => {
@@ -1378,7 +1378,7 @@ def test_a_download_that_stops_and_a_model_that_never_answers_get_a_sentence(sit
     }""")
     page.locator("nav a[href='#salary']").click()
     page.locator("#download").wait_for(state="detached", timeout=120_000)
-    page.clock.fast_forward(121_000)
+    page.clock.run_for(121_000)
     page.get_by_text("The model has not answered for two minutes; reload the page").first.wait_for()
     page.close()
 

@@ -12,7 +12,7 @@ const MOST = 1_000_000_000; // bytes of a model
 const MOST_FILES = 50;
 const MOST_COLUMNS = 1000;
 const MOST_VALUES = 100_000; // of all columns
-const PATIENCE = 60_000; // milliseconds without a byte of a download
+const PATIENCE = 60; // seconds without a byte of a download
 const SITE = new URL("../", import.meta.url).href;
 const KEPT = `gallery ${SITE} models`; // the cache of checked files; see sw.js
 const shorten = (url) => url.split("/").slice(-2).join("/");
@@ -29,6 +29,18 @@ function limit(most, report) {
       stream.enqueue(part);
     },
   });
+}
+
+/** Call `stop` once so many seconds have passed without `reset`; while the page sleeps, they do not pass. */
+export function watch(seconds, stop) {
+  let left = seconds;
+  const timer = setInterval(() => {
+    left -= 1;
+    if (left > 0) return;
+    clearInterval(timer);
+    stop();
+  }, 1000);
+  return { reset: () => void (left = seconds), end: () => clearInterval(timer) };
 }
 
 /** Return why a file cannot be downloaded. The Hub answers 401 for a model that does not exist, too. */
@@ -49,32 +61,28 @@ function explainFailure(url, status) {
  * @param {(count: number) => void} report - called with the number of new bytes of its content
  */
 export async function fetchFile(url, { sha256, bytes = MOST_JSON, isPacked } = {}, signal, report = () => {}) {
-  let status, timer;
+  let status;
   const stopped = new AbortController();
   const stop = () => stopped.abort();
   signal?.addEventListener("abort", stop);
-  const wait = () => {
-    clearTimeout(timer);
-    timer = setTimeout(stop, PATIENCE);
-  };
+  const watched = watch(PATIENCE, stop);
   const kept = sha256 && (await inKept((cache) => cache.match(makeKey(url, sha256))));
   try {
     signal?.throwIfAborted();
-    wait();
     const response = kept ?? (await fetch(isPacked ? `${url}.gz` : url, { cache: "no-cache", signal: stopped.signal }));
     status = response.status;
     if (!response.ok) throw new Error();
     const ratio = isPacked ? bytes / (response.headers.get("content-length") || bytes) : 1;
     const most = isPacked ? SPARE * bytes + 1000 : bytes;
     const count = (size) => {
-      wait();
+      watched.reset();
       report(ratio * size);
     };
     return await new Response(response.body.pipeThrough(limit(most, count))).arrayBuffer();
   } catch {
     throw new BadInput(explainFailure(url, status));
   } finally {
-    clearTimeout(timer);
+    watched.end();
     signal?.removeEventListener("abort", stop);
   }
 }

@@ -1,10 +1,10 @@
 // A model that runs in a worker.
 
-import { BadInput, fetchFile } from "./checkpoint.js";
+import { BadInput, fetchFile, watch } from "./checkpoint.js";
 import { sum } from "./numbers.js";
 
 const MAX_THREADS = 4;
-const PATIENCE = 120_000; // milliseconds without an answer or progress
+const PATIENCE = 120; // seconds without an answer or progress
 const WASM = "vendor/onnxruntime-web/ort-wasm-simd-threaded.wasm";
 
 export class Model {
@@ -68,17 +68,12 @@ export class Model {
   send(method, args, report, moved = []) {
     const { port1, port2 } = new MessageChannel();
     return new Promise((resolve, reject) => {
-      let timer;
-      const wait = () => {
-        clearTimeout(timer);
-        const sentence = "The model has not answered for two minutes; reload the page, or choose another model.";
-        timer = setTimeout(() => reject(new BadInput(sentence)), PATIENCE);
-      };
-      wait();
+      const sentence = "The model has not answered for two minutes; reload the page, or choose another model.";
+      const watched = watch(PATIENCE, () => reject(new BadInput(sentence)));
       port1.onmessage = ({ data: { result, error, column, progress } }) => {
-        wait();
+        watched.reset();
         if (progress !== undefined) return report?.(progress);
-        clearTimeout(timer);
+        watched.end();
         port1.close();
         if (error) reject(Object.assign(new Error(error), { column }));
         else resolve(result);
