@@ -48,4 +48,4 @@ WAYS: dict[str, Callable[[], Any]] = {
     "nan": lambda: {"score": float("nan")},
     "sum": lambda: {"probabilities": {"a": 0.5, "b": 0.4}},
 }
-SELF_TEST = Target("self-test", 0, {}, lambda: lambda way: WAYS[way](), decoder="", seconds=2.0)
+SELF_TEST = Target("self-test", 0, {}, lambda: lambda way: WAYS[way](), decoder="", seconds=8.0)
