@@ -16,6 +16,7 @@ from shared.config import CONFIG_FILE, DOC_FILES, About, GalleryConfig
 from shared.config import LICENCE as LICENCE_FILE
 from shared.errors import CheckpointError
 from shared.hub import SHA
+from shared.hub_errors import make_one_line
 from shared.load import find_predictor_type
 from shared.markdown import escape_markdown
 from shared.space import EMOJIS
@@ -98,8 +99,8 @@ class SpaceModel:
         try:
             model.predict_batch([model.example()])
         except Exception as error:  # ONNX Runtime raises its own
-            reason = " ".join(str(error).split())[:300]
-            raise CheckpointError(f"{self.repo or self.folder} cannot answer its own example: {reason}") from error
+            where = self.repo or self.folder
+            raise CheckpointError(f"{where} cannot answer its own example: {make_one_line(error)}") from error
 
 
 @dataclass

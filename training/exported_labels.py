@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from training.own_data.labelled_pictures import MIN_SAMPLES, Pictures, drop_copi
 from training.own_data.labels import clean_label
 from training.own_data.options import DataOptions
 from training.own_data.picture_files import check_pictures, find_pictures
-from training.own_data.picture_labels import Labelled, find_csv, label_by_csv
+from training.own_data.picture_labels import Labelled, find_csv, label_by_csv, list_csvs
 from training.own_data.problems import Problems
 from training.sentences import list_names, print_lines
 
@@ -30,8 +31,9 @@ class Vocab:
     labels: tuple[str, ...]
     entries: tuple[Any, ...]
 
+    @cached_property
     def index(self) -> dict[str, int]:
-        """Return the index of each label by the names that data may have for it, as `fold` returns them."""
+        """The index of each label by the names that data may have for it, as `fold` returns them."""
         names = {fold(str(entry)): index for index, entry in enumerate(self.entries)}
         if len(names) < len(self.entries):  # the names given to the labels tell apart what differs only in case
             names = {}
@@ -72,7 +74,7 @@ def read_pictures(folder: Path, vocab: Vocab, learn: Learner, own: DataOptions) 
     paths, _ = find_pictures(folder)
     if not paths:
         raise DataError(f"There are no pictures in {folder}.")
-    problems, labels, index = Problems(folder, own.skip_bad, "pictures"), vocab.labels, vocab.index()
+    problems, labels, index = Problems(folder, own.skip_bad, "pictures"), vocab.labels, vocab.index
     found = []
     for path, name in find_labels(folder, paths, vocab, learn, own, problems):
         if name is not None and fold(name) in index:
@@ -99,9 +101,9 @@ def find_labels(
     Raises:
         DataError: none of the three gives a label.
     """
-    names, reason = vocab.index(), ""
+    reason = ""
     if not own.label_column:
-        found = [find_by_folder(path.relative_to(folder), names) for path in paths]
+        found = [find_by_folder(path.relative_to(folder), vocab.index) for path in paths]
         if any(found):
             print("The labels are the names of folders.")
             return list(zip(paths, found, strict=True))
@@ -112,7 +114,7 @@ def find_labels(
     try:
         table = find_csv(folder)
     except DataError:
-        tables = sorted(path.name for path in folder.glob("*") if path.suffix.lower() in (".csv", ".tsv"))
+        tables = [path.name for path in list_csvs(folder)]
         no_table = f"none of {list_names(tables)} is called labels.csv" if tables else "there is no CSV"
         if own.label_column:
             raise DataError(f"--label-column names a column of a CSV in {folder}, but {no_table}.") from None

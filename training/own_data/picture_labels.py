@@ -127,13 +127,18 @@ def label_by_csv(
     return found, lines
 
 
+def list_csvs(folder: Path) -> list[Path]:
+    """Return the CSVs in a folder, sorted."""
+    return [path for path in sorted(folder.glob("*")) if path.suffix.lower() in (".csv", ".tsv")]
+
+
 def find_csv(folder: Path) -> Path:
     """Return labels.csv, train.csv or the only CSV in a folder.
 
     Raises:
         DataError: there is none, or several.
     """
-    tables = [path for path in sorted(folder.glob("*")) if path.suffix.lower() in (".csv", ".tsv")]
+    tables = list_csvs(folder)
     usual = [path for name in CSV_NAMES for path in tables if path.name.casefold() == name]
     if not tables or (len(tables) > 1 and not usual):
         what = f"has several CSVs ({list_names(path.name for path in tables)})" if tables else "has no CSV"

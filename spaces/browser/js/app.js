@@ -85,9 +85,7 @@ function showLinks(current) {
 }
 
 /** Return the model that the address names as ?model=USER/REPO@COMMIT; only a commit cannot change. */
-function findOnHub() {
-  const asked = new URLSearchParams(location.search).get("model");
-  if (asked === null) return null;
+function findOnHub(asked) {
   const found = asked.match(/^([\w][\w.-]*\/[\w][\w.-]*)@([0-9a-f]{40})$/);
   if (!found) throw new BadInput("Name the model as ?model=USER/REPO@COMMIT, with a commit of 40 digits.");
   const policy = document.querySelector("meta[content^=default-src]").content;
@@ -108,10 +106,10 @@ async function show(change) {
     site ??= await downloadJson("site.json");
     const name = location.hash.slice(1);
     const only = site.models.length === 1 ? site.models[0] : null;
-    const isOnHub = new URLSearchParams(location.search).has("model");
+    const asked = new URLSearchParams(location.search).get("model");
     const local = only ?? site.models.find((one) => one.name === name);
-    showLinks(isOnHub ? null : (local?.name ?? ""));
-    const entry = findOnHub() ?? local;
+    showLinks(asked === null ? (local?.name ?? "") : null);
+    const entry = asked === null ? local : findOnHub(asked);
     if (entry) await showModel(entry, signal);
     else showCards();
   } catch (error) {

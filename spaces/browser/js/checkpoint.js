@@ -190,9 +190,10 @@ function checkNames({ labels, columns, categories }) {
   if (![labels ?? [], names, ...values].every(areTexts) || new Set(names).size < names.length) {
     throw new BadInput("The labels or columns in gallery.json are no texts, or repeated; export the model again.");
   }
-  if (names.length > MOST_COLUMNS || values.flat().length > MOST_VALUES) {
+  const count = values.flat().length;
+  if (names.length > MOST_COLUMNS || count > MOST_VALUES) {
     throw new BadInput(
-      `The model has ${names.length} columns with ${values.flat().length} values; a page shows at most ${MOST_COLUMNS} with ${MOST_VALUES}.`,
+      `The model has ${names.length} columns with ${count} values; a page shows at most ${MOST_COLUMNS} with ${MOST_VALUES}.`,
     );
   }
 }

@@ -38,6 +38,13 @@ export default class TabularPredictor extends Predictor {
     return this.config.task === "tabular-regression" ? null : this.config.labels;
   }
 
+  /** The outputs of the model, with the shape of each for one row. */
+  get outputs() {
+    const { labels } = this;
+    if (!labels) return { value: [], half_width: [] };
+    return labels.length === 2 ? { logit: [] } : { logits: [labels.length] };
+  }
+
   /** Return the prediction for a row as in Python's as_dict. */
   async predict(row) {
     return this.answer((await this.read(row)).outputs);
@@ -181,9 +188,7 @@ export default class TabularPredictor extends Predictor {
     };
     // The exported graph lacks an input if the table has no categories or no numbers.
     const found = await this.session.run(Object.fromEntries(inputNames.map((name) => [name, inputs[name]])));
-    const names = this.labels ? [this.labels.length === 2 ? "logit" : "logits"] : ["value", "half_width"];
-    for (const name of names)
-      checkOutput(found[name], name === "logits" ? [rows.length, this.labels.length] : [rows.length]);
+    for (const [name, shape] of Object.entries(this.outputs)) checkOutput(found[name], [rows.length, ...shape]);
     return rows.map((_, index) => this.calibrate(found, index));
   }
 
