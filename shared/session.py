@@ -64,7 +64,11 @@ class Session:
         return [item.name for item in self.open().get_outputs()]
 
     def run(self, outputs: Sequence[str], inputs: Mapping[str, Array]) -> list[Array]:
-        """Run the model on rows of inputs (first axis), in batches; return the named outputs."""
+        """Run the model on rows of inputs (first axis), in batches; return the named outputs.
+
+        Raises:
+            CheckpointError: ONNX Runtime cannot open the file, or an output has numbers that are not finite.
+        """
         rows = len(next(iter(inputs.values())))
         session = self.open()
         batches = [
@@ -74,7 +78,11 @@ class Session:
             )
             for start in range(0, max(rows, 1), BATCH)
         ]
-        return [np.concatenate(parts) if len(parts) > 1 else parts[0] for parts in zip(*batches, strict=True)]
+        found = [np.concatenate(parts) if len(parts) > 1 else parts[0] for parts in zip(*batches, strict=True)]
+        for name, output in zip(outputs, found, strict=True):
+            if not np.isfinite(output).all():
+                raise CheckpointError(f"{self.path} is damaged: its {name!r} are not finite numbers; export it again.")
+        return found
 
     def run_once(self, outputs: Sequence[str], inputs: Mapping[str, Array] | None = None) -> list[Array]:
         """Run the model once, without batches, for outputs that have no rows, such as embedding tables."""

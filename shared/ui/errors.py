@@ -6,7 +6,7 @@ from typing import ParamSpec, TypeVar
 
 import gradio as gr
 
-from ..errors import BadInput
+from ..errors import BadInput, CheckpointError
 from .http_guard import describe_disk_error
 from .requests import make_error
 
@@ -15,7 +15,7 @@ R = TypeVar("R")
 
 
 def show_errors(function: Callable[P, R]) -> Callable[P, R]:
-    """Wrap an endpoint so that visitors and API users get the message of a BadInput instead of a stack trace."""
+    """Wrap an endpoint so that visitors and API users get a sentence instead of a stack trace."""
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -23,6 +23,8 @@ def show_errors(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
         except BadInput as error:
             raise make_error(str(error)) from None
+        except CheckpointError as error:
+            raise gr.Error("The model is damaged and cannot answer this.", title="That did not work") from error
         except OSError as error:
             if sentence := describe_disk_error(error):
                 raise gr.Error(sentence, title="That did not work") from error

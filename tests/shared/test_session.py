@@ -1,9 +1,12 @@
-"""A model is one file, the one whose hash is checked."""
+"""A model is one file, the one whose hash is checked, and answers with finite numbers."""
 
+import gradio as gr
+import numpy as np
 import pytest
 
 from shared.errors import CheckpointError
-from shared.session import Session
+from shared.session import BATCH, Session
+from shared.ui.errors import show_errors
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: make test-all")
 
@@ -44,3 +47,24 @@ def test_weights_in_another_file_are_not_read(tmp_path, monkeypatch, location):
         monkeypatch.chdir(here)
         with pytest.raises(CheckpointError, match=r"model\.onnx refers to weights in another file, which is not read"):
             Session(path).open()
+
+
+@pytest.fixture
+def logarithm(tmp_path):
+    """A model that returns the logarithms of numbers, (n,)."""
+    given, answer = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n"]) for name in "xy")
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Log", ["x"], ["y"])], "g", [given], [answer])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    return Session(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("number", [-1, 0])  # NaN and -inf
+def test_numbers_that_are_not_finite_are_no_answer(logarithm, number):
+    numbers = np.ones(BATCH + 2, np.float32)
+    assert logarithm.run(["y"], {"x": numbers})[0].tolist() == [0] * (BATCH + 2)
+    numbers[-1] = number
+    with pytest.raises(CheckpointError, match=r"model\.onnx is damaged: its 'y' are not finite numbers"):
+        logarithm.run(["y"], {"x": numbers})
+    with pytest.raises(gr.Error, match=r"^'The model is damaged and cannot answer this\.'$"):
+        show_errors(logarithm.run)(["y"], {"x": numbers})
