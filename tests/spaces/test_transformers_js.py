@@ -18,7 +18,7 @@ from PIL import Image
 
 from hub.local import Hub
 from shared.session import has_vnni
-from tests.conftest import BROWSER, DATA, ROOT, point_client_to
+from tests.conftest import BROWSER, BROWSER_OPTIONS, DATA, ROOT, point_client_to
 from training.publish import publish
 
 pytestmark = pytest.mark.browser
@@ -166,7 +166,7 @@ def test_a_browser_that_reaches_nothing_else(address, pictures, cat_dog, sentime
             outside.append(request.url)
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=BROWSER_OPTIONS)
         page = browser.new_page()
         page.on("request", note)
         page.goto(f"{address}/page.html")

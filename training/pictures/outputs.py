@@ -15,6 +15,8 @@ from training import export
 from training.learner import choose_mixed_precision
 from training.pictures.batches import INPUT, make_batches, normalise
 
+FEW_PIXELS = 5_000_000  # which torch computes in less time than an export takes
+
 
 def run_session(
     session: Session, names: Sequence[str], pictures: torch.Tensor, mean: Sequence[float], std: Sequence[float]
@@ -29,7 +31,8 @@ def compute_outputs(
 ) -> list[list[torch.Tensor]]:
     """Return the outputs of a module in evaluation mode: for each part, a list of float32 tensors on the CPU.
 
-    A module on the CPU is exported and run by ONNX Runtime; on a GPU, torch runs it in mixed precision.
+    On a CPU the module is exported and run by ONNX Runtime, unless the pictures are few; on a GPU, torch runs it in
+    mixed precision.
 
     Args:
         module: a module that can be traced and returns a tuple.
@@ -38,7 +41,8 @@ def compute_outputs(
         std: standard deviation of each channel.
     """
     module.eval()
-    if next(module.parameters()).device.type == "cpu":
+    pixels = sum(part[:, 0].numel() for part in parts)
+    if next(module.parameters()).device.type == "cpu" and pixels > FEW_PIXELS:
         return run_exported(module, parts, mean, std)
     return [run_torch(module, pictures, mean, std) for pictures in parts]
 

@@ -107,7 +107,7 @@ class ImageClassificationSettings(FineTuning):
     @classmethod
     def smoke(cls) -> "ImageClassificationSettings":
         """Return settings for a training run of seconds."""
-        return cls(init=None, size=64, train_size=64, head_epochs=1, epochs=30, rates=(2e-3, 2e-3))
+        return cls(init=None, size=64, train_size=64, head_epochs=1, epochs=12, rates=(3e-3, 3e-3))
 
     @property
     def stored_size(self) -> int:

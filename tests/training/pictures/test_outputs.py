@@ -5,13 +5,17 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
 
 from tests.training.pictures.test_batches import HALF, pictures
+from training.pictures import outputs
 from training.pictures.batches import normalise
 from training.pictures.outputs import compute_outputs, run_torch
 
 pytestmark = pytest.mark.training
 
 
-def test_outputs_are_those_of_evaluation():
+@pytest.mark.parametrize("few_pixels", [0, 10**9], ids=["exported", "torch"])
+def test_outputs_are_those_of_evaluation(monkeypatch, few_pixels):
+    monkeypatch.setattr(outputs, "FEW_PIXELS", few_pixels)
+
     class Net(torch.nn.Module):
         def __init__(self):
             super().__init__()
@@ -37,7 +41,9 @@ def test_outputs_are_those_of_evaluation():
     assert found[0].shape == logits.shape == (3, 2)
 
 
-def test_a_module_that_cannot_be_traced_is_refused():
+def test_a_module_that_cannot_be_traced_is_refused(monkeypatch):
+    monkeypatch.setattr(outputs, "FEW_PIXELS", 0)
+
     class Fixed(torch.nn.Linear):
         def forward(self, pixels):
             return (pixels[: len(pixels)].mean((2, 3)),)
