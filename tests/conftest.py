@@ -336,6 +336,8 @@ def find_barriers(page) -> list[tuple[str, str]]:
     """Return what axe-core calls a serious or critical barrier to people on a page: its rule and the first element."""
     from axe_playwright_python.sync_playwright import Axe
 
+    # A change of colours ends with the second frame; on a busy machine that may be after any number of milliseconds.
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     found = Axe().run(page).response["violations"]
     return [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -40,6 +41,8 @@ class Page(gr.Blocks):
         options: other arguments of gr.Blocks.
     """
 
+    _app: App | partial[App]
+
     def __init__(self, *models: Predictor[Any, Any, Any], title: str, summary: str = "", **options: Any) -> None:
         super().__init__(title=title, **{"delete_cache": (LIMITS.kept_seconds,) * 2, **options})
         self.models = models
@@ -51,6 +54,17 @@ class Page(gr.Blocks):
             event.model, event.own_name = self.models[0], event.api_name
         renew(find_kept_files(self))  # now, since others of a gallery may take long to be built
         super().__exit__(exc_type, *args)
+
+    @property
+    def app(self) -> App:
+        """The FastAPI app; until the page is served, Gradio's draft of it, which is made when it is asked for."""
+        if isinstance(self._app, partial):
+            self._app = self._app()
+        return self._app
+
+    @app.setter
+    def app(self, app: App | partial[App]) -> None:
+        self._app = app
 
     def launch(self, **options: Any) -> Any:
         """Serve the page, with the options of gr.Blocks.launch; see `launch` below."""
@@ -133,7 +147,13 @@ def protect(
 
 
 def _create_app(blocks: gr.Blocks, *args: Any, **options: Any) -> Any:
-    """Make the FastAPI app of some Blocks; a mounted Page gets the same theme and limits as with launch()."""
+    """Make the FastAPI app of some Blocks; a mounted Page gets the same theme and limits as with launch().
+
+    Gradio also makes one whenever Blocks are created or left, although launch() makes another. That took half the time
+    in which the gallery starts, so for a Page it is made only if it is asked for.
+    """
+    if isinstance(blocks, Page) and not args and options == {"mcp_server": False}:
+        return partial(create_app, blocks, mcp_server=False)
     is_mounted = isinstance(blocks, Page) and options.get("parent_app") is not None
     if is_mounted:
         options["app_kwargs"] = protect(blocks, blocks.models, options.get("app_kwargs"))

@@ -9,10 +9,31 @@ import threading
 import gradio as gr
 import httpx2
 import pytest
+from fastapi.testclient import TestClient
 
 from benchmarks.clients import Client
-from shared.ui import memory
+from shared.ui import memory, page
 from tests.conftest import launch_app, load_app, set_limits
+
+CREATE = page.create_app
+
+
+def test_a_page_makes_no_web_application_until_it_is_served_or_asked_for_it(monkeypatch):
+    """Gradio makes two for each Blocks, which took half the time in which the gallery started."""
+    made = []
+    monkeypatch.setattr(page, "create_app", lambda blocks, **options: made.append(blocks) or CREATE(blocks, **options))
+    demo = load_app("rating").demo
+    assert made == []
+    with launch_app(demo):
+        assert made == [demo]
+        assert demo.app is demo.server_app
+    draft = load_app("rating").demo
+    assert TestClient(draft.app).get("/config").json()["title"] == draft.title
+    assert draft.app is draft.app
+    assert made == [demo, draft]
+    with gr.Blocks() as others:
+        gr.Markdown("Hello")
+    assert made == [demo, draft, others, others]
 
 
 def test_the_number_of_remembered_sessions_is_limited(monkeypatch):

@@ -35,6 +35,8 @@ GRADIO_OWN = {  # what shared.ui replaces, as Gradio has it; another test may ha
 # Functions and classes that shared/ui calls, replaces or extends, and what to review if their source changes.
 SEAMS = {
     "gradio.blocks.Blocks.preprocess_data": "requests.py replaces it: does it still come before any file is read?",
+    "gradio.blocks.Blocks.__exit__": "page.py: is the app that it makes still a draft, which launch() replaces?",
+    "gradio.blocks.Blocks.queue": "page.py: the same",
     "gradio.blocks.Blocks.call_function": "fair_queue.py: does a function still run in a thread?",
     "gradio.blocks.Blocks.create_limiter": "fair_queue.py and limits.py: do 40 threads still serve all events?",
     "gradio.queueing.Event": "fair_queue.py: are concurrency_id and alive still read when an event ends?",
