@@ -171,7 +171,8 @@ def _create_app(blocks: gr.Blocks, *args: Any, **options: Any) -> Any:
         blocks._set_html_css_theme_variables()
     app = create_app(blocks, *args, **options)
     if is_mounted:
-        blocks._queue.set_server_app(app)  # as launch() does; otherwise set at the first request
+        blocks.app = app  # as launch() does; otherwise the queue would use the draft, which has other sessions
+        blocks._queue.set_server_app(app)  # otherwise set at the first request
     return app
 
 

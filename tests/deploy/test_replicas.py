@@ -72,7 +72,7 @@ class Visitors:
     def __init__(self, url, folder, rating):
         self.url, self.folder, self.rating = url, folder, rating
         self.pairs = folder / "pairs.csv"
-        self.pairs.write_text("user_id,movie_id\n" + "15,260\n" * 5_000)
+        self.pairs.write_text("user_id,movie_id\n" + "15,260\n" * 2_000)
         self.sessions, self.answers, self.failures = set(), defaultdict(int), []
         self.end, self.threads = threading.Event(), []
 
@@ -103,8 +103,8 @@ class Visitors:
 
         def ask_many():
             summary, _, file = client.predict(handle_file(self.pairs), api_name="/batch")
-            assert summary == {"rows": 5_000, "answered": 5_000, "errors": 0}
-            assert len(Path(file).read_text(encoding="utf-8").splitlines()) == 5_001
+            assert summary == {"rows": 2_000, "answered": 2_000, "errors": 0}
+            assert len(Path(file).read_text(encoding="utf-8").splitlines()) == 2_001
 
         ask()
         session = client.cookies["gallery_replica"]
@@ -160,21 +160,21 @@ def test_a_rolling_restart_loses_no_request_and_sessions_stay_where_they_are(rat
             visitors.welcome()
             assert len(visitors.sessions) < 30
         visitors.add("curl", lambda: ask_without_cookie(url, rating))
-        visitors.until_each_has(5)
+        visitors.until_each_has(3)
         before = visitors.homes()
         assert all(len(home) == 1 for home in before.values())
 
         first.send_signal(signal.SIGTERM)
         first.wait(120)
-        visitors.until_each_has(5)
+        visitors.until_each_has(3)
         assert first.returncode == 0
         assert visitors.homes() == {session: list(dict.fromkeys([*home, names[1]])) for session, home in before.items()}
 
         stack.enter_context(run_replica(ports[0], tmp_path))
-        visitors.until_each_has(5)
+        visitors.until_each_has(3)
         second.send_signal(signal.SIGTERM)
         second.wait(120)
-        visitors.until_each_has(5)
+        visitors.until_each_has(3)
         assert second.returncode == 0
         assert {home[-1] for home in visitors.homes().values()} == {names[0]}
         visitors.leave()
