@@ -136,12 +136,25 @@ def find_columns(path: Path, own: DataOptions, columns: Sequence[str]) -> tuple[
     Raises:
         DataError: one is missing, or two of the first three are the same.
     """
+    needed = {
+        "users": (own.user_column, USERS, "--user-column"),
+        "items": (own.item_column, ITEMS, "--item-column"),
+        "ratings": (own.rating_column, RATINGS, "--rating-column"),
+    }
+    unknown = {
+        what: option for what, (asked, usual, option) in needed.items() if not (asked or find_usual(columns, usual))
+    }
+    if len(unknown) > 1:
+        raise DataError(
+            f"{path} has no columns with usual names of {list_names(unknown)}; name them with "
+            f"{list_names(unknown.values())}. Its columns are: {list_names(columns)}."
+        )
     others = (*TITLES, *KINDS, *YEARS, *TIMES)
     try:
-        user = find_column(columns, own.user_column, USERS, "--user-column", path, (*ITEMS, *RATINGS, *others))
+        user = find_column(columns, *needed["users"], path, (*ITEMS, *RATINGS, *others))
     except DataError as error:
         raise DataError(f"{error} Without users, ratings do not show what goes together.") from error
-    rating = find_column(columns, own.rating_column, RATINGS, "--rating-column", path, (*USERS, *ITEMS, *others))
+    rating = find_column(columns, *needed["ratings"], path, (*USERS, *ITEMS, *others))
     taken = {name.strip().casefold() for name in (user, rating)}
     usual = [name for name in ITEMS if name not in taken]
     item = find_column(columns, own.item_column, usual, "--item-column", path, (*USERS, *RATINGS, *others))

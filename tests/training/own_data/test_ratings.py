@@ -133,6 +133,19 @@ def test_a_misspelt_usual_name_is_proposed(read, books):
         read(books[0].rename(columns={"reader": "raeder"}))
 
 
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({}, "users, items, ratings; name them with --user-column, --item-column, --rating-column."),
+        ({"rating_column": "amount"}, "users, items; name them with --user-column, --item-column."),
+    ],
+)
+def test_all_unknown_columns_are_asked_for_at_once(read, books, given, missing):
+    ratings = books[0][["reader", "book", "points"]].set_axis(["who", "thing", "amount"], axis=1)
+    with pytest.raises(DataError, match=rf"usual names of {missing} Its columns are: who, thing, amount\."):
+        read(ratings, **given)
+
+
 def test_addresses_of_mails_are_users(read, books):
     _, printed = read(books[0].rename(columns={"reader": "E-Mail"}))
     assert "users are in the column E-Mail" in printed
