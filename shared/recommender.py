@@ -125,10 +125,9 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
         self._suggested = [movie.movie_id for movie in self.movies.values() if movie.ratings >= least]
         self._movie_row = {movie_id: row for row, movie_id in enumerate(self.movies)}
         self._user_row = {user_id: row for row, user_id in enumerate(self.config.users)}
-        tables = self.session.run_once(
-            ["means", "factors", "variances", "noise", "users"],
-            {"user": np.zeros(1, np.int64), "movie": np.zeros(1, np.int64)},
-        )
+        names = ["means", "factors", "variances", "noise", "users"]
+        tables = self.session.run_once(names, {"user": np.zeros(1, np.int64), "movie": np.zeros(1, np.int64)})
+        self.session.check_finite(names, tables)
         tables = [table.astype(np.float64) for table in tables]
         self._means, self._factors, self._variances, self._noise, self._users = tables
         shapes = (len(self._means), len(self._factors), len(self._noise), len(self._variances), len(self._users))

@@ -79,10 +79,19 @@ class Session:
             for start in range(0, max(rows, 1), BATCH)
         ]
         found = [np.concatenate(parts) if len(parts) > 1 else parts[0] for parts in zip(*batches, strict=True)]
+        self.check_finite(outputs, found)
+        return found
+
+    def check_finite(self, outputs: Sequence[str], found: Sequence[Array]) -> None:
+        """Check what the model returned for these outputs.
+
+        Raises:
+            CheckpointError: an output has numbers that are not finite.
+        """
         for name, output in zip(outputs, found, strict=True):
             if not np.isfinite(output).all():
-                raise CheckpointError(f"{self.path} is damaged: its {name!r} are not finite numbers; export it again.")
-        return found
+                problem = f"The output {name!r} of {self.path} has numbers that are not finite"
+                raise CheckpointError(f"{problem}; train or export the model again.")
 
     def run_once(self, outputs: Sequence[str], inputs: Mapping[str, Array] | None = None) -> list[Array]:
         """Run the model once, without batches, for outputs that have no rows, such as embedding tables."""

@@ -28,7 +28,7 @@ DATA = ROOT.parent / "shared" / "data"
 NO_STUBS = str(ROOT / "tests/no_stubs")  # on PYTHONPATH, it makes importing Gradio faster
 if NO_STUBS not in os.environ.get("PYTHONPATH", "").split(os.pathsep):
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [NO_STUBS, os.environ.get("PYTHONPATH")]))
-# The first takes half the time of the others.
+# The first takes 60 % of the time of the others.
 BROWSER = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "google-chrome"))), None)
 BROWSER_OPTIONS = [
     "--no-sandbox",

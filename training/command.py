@@ -247,7 +247,7 @@ def main(recipe: Recipe[Any, Any], argv: Sequence[str] | None = None) -> int:
             run(recipe, sys.argv[1:] if argv is None else argv)
         except OptionError as error:
             argparse.ArgumentParser.error(make_parser(recipe), str(error))
-        except (DataError, ParityError, PublishError) as error:
+        except (CheckpointError, DataError, ParityError, PublishError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:

@@ -29,6 +29,7 @@ from torch import nn
 from shared import load_model
 from shared.config import LICENCE, MODEL, sha256
 from shared.console import guarded_output
+from shared.errors import CheckpointError
 from shared.image_classifier import ImageClassifier
 from shared.metrics import Figure, Input, Metrics
 from shared.session import softmax
@@ -382,7 +383,7 @@ def main(argv: Sequence[str] = ()) -> int:
             run(argv)
         except OptionError as error:
             argparse.ArgumentParser.error(make_parser(), str(error))
-        except (DataError, ParityError) as error:
+        except (CheckpointError, DataError, ParityError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
         except RuntimeError as error:  # of torch, whose messages have many lines

@@ -316,6 +316,7 @@ class FairQueue(Queue):
         self.pushed_at = time.monotonic()
         if self.server_app is not None:
             self.blocks = self.server_app.get_blocks()  # `gradio app.py` replaces it when a file changes
+            self.blocks.app = self.server_app  # which Gradio reads for functions with a validator or a cache
         try:
             fn = get_fn(self.blocks, None, body)
         except (KeyError, FnIndexInferError):

@@ -149,8 +149,8 @@ def protect(
 def _create_app(blocks: gr.Blocks, *args: Any, **options: Any) -> Any:
     """Make the FastAPI app of some Blocks; a mounted Page gets the same theme and limits as with launch().
 
-    Gradio also makes one whenever Blocks are created or left, although launch() makes another. That took half the time
-    in which the gallery starts, so for a Page it is made only if it is asked for.
+    Gradio also makes one whenever Blocks are created, left or get a queue, although launch() makes another. That took
+    half the time in which the gallery starts, so for a Page it is made only if it is asked for.
     """
     if isinstance(blocks, Page) and not args and options == {"mcp_server": False}:
         return partial(create_app, blocks, mcp_server=False)
@@ -171,7 +171,7 @@ def _create_app(blocks: gr.Blocks, *args: Any, **options: Any) -> Any:
         blocks._set_html_css_theme_variables()
     app = create_app(blocks, *args, **options)
     if is_mounted:
-        blocks.app = app  # as launch() does; otherwise the queue would use the draft, which has other sessions
+        blocks.app = app  # as launch() does; a draft made later would take over the sessions
         blocks._queue.set_server_app(app)  # otherwise set at the first request
     return app
 

@@ -13,6 +13,7 @@ from shared import BadInput, CheckpointError, Recommender
 from shared.config import sha256
 from shared.movies import CANDIDATES, Movie, TitleIndex
 from shared.recommender import RecommenderConfig
+from shared.session import Session
 from tests.conftest import DATA, ROOT, sign_folder
 
 STAR_WARS, EMPIRE, PRETTY_WOMAN = 260, 1196, 597
@@ -421,3 +422,17 @@ def test_a_batch_may_have_visitors_beside_users(rating):
     me = rating.fold_in({260: 5})
     found = rating.predict_batch([(15, 1), (me, 1), (17, 260)])
     assert found == [rating.predict(15, 1), rating.predict(me, 1), rating.predict(17, 260)]
+
+
+@pytest.mark.parametrize(("place", "name"), [(0, "means"), (1, "factors"), (3, "noise")])
+def test_a_model_whose_tables_are_not_finite_is_refused(monkeypatch, place, name):
+    run = Session.run_once
+
+    def run_badly(self, outputs, inputs=None):
+        tables = [table.copy() for table in run(self, outputs, inputs)]
+        tables[place].flat[-1] = np.nan
+        return tables
+
+    monkeypatch.setattr(Session, "run_once", run_badly)
+    with pytest.raises(CheckpointError, match=f"The output '{name}' of .* has numbers that are not finite"):
+        Recommender(ROOT / "spaces/rating/model")

@@ -60,11 +60,12 @@ def logarithm(tmp_path):
 
 
 @pytest.mark.parametrize("number", [-1, 0])  # NaN and -inf
-def test_numbers_that_are_not_finite_are_no_answer(logarithm, number):
+def test_numbers_that_are_not_finite_are_no_answer(logarithm, number, caplog):
     numbers = np.ones(BATCH + 2, np.float32)
     assert logarithm.run(["y"], {"x": numbers})[0].tolist() == [0] * (BATCH + 2)
     numbers[-1] = number
-    with pytest.raises(CheckpointError, match=r"model\.onnx is damaged: its 'y' are not finite numbers"):
+    with pytest.raises(CheckpointError, match=r"^The output 'y' of .*model\.onnx has numbers that are not finite"):
         logarithm.run(["y"], {"x": numbers})
-    with pytest.raises(gr.Error, match=r"^'The model is damaged and cannot answer this\.'$"):
+    with pytest.raises(gr.Error, match="the reason in its log"):
         show_errors(logarithm.run)(["y"], {"x": numbers})
+    assert "The output 'y' of" in caplog.text

@@ -92,7 +92,8 @@ def test_a_service_may_mount_several_apps_and_add_its_own_theme_and_middleware()
     service, demo = FastAPI(), text_page()
     gr.mount_gradio_app(service, demo, path="/one", css=".mine {}", app_kwargs={"middleware": [(Seen, (), {})]})
     gr.mount_gradio_app(service, text_page(), path="/two", max_file_size="1mb", theme=gr.themes.Soft())
-    assert demo.app is service.routes[-2].app  # whose sessions end when a visitor leaves
+    assert demo.app is service.routes[-2].app
+    assert demo.app.state_holder is demo.state_holder
     with TestClient(service) as client:
         one, two = (client.get(f"/{name}/config").json() for name in ("one", "two"))
         assert CSS in one["css"]

@@ -29,7 +29,7 @@ def find_column(
     Raises:
         DataError: there is no such column.
     """
-    there = f"Its columns are: {list_names(columns)}."
+    there = list_columns(columns)
     if asked is not None:
         exact = [column for column in columns if column == asked]
         loose = exact or [column for column in columns if column.strip().casefold() == asked.strip().casefold()]
@@ -43,6 +43,11 @@ def find_column(
     advice = f"name another with {option}" if option else "rename the one that is meant"
     called = " or ".join(list(usual)[:2])
     raise DataError(f"{data} has no column called {called}; {advice}.{near} {there}")
+
+
+def list_columns(columns: Sequence[str]) -> str:
+    """Return a sentence that lists the columns of a table."""
+    return f"Its columns are: {list_names(columns)}."
 
 
 def find_usual(columns: Sequence[str], usual: Collection[str]) -> str | None:

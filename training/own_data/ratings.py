@@ -13,7 +13,7 @@ from shared.errors import quote
 from shared.text import drop_zeros, parse_number
 from training.data import DataError
 from training.own_data.column_types import parse_times
-from training.own_data.columns import find_column, find_usual
+from training.own_data.columns import find_column, find_usual, list_columns
 from training.own_data.labels import clean_label, describe_alike
 from training.own_data.options import DataOptions
 from training.own_data.problems import Problems
@@ -136,28 +136,27 @@ def find_columns(path: Path, own: DataOptions, columns: Sequence[str]) -> tuple[
     Raises:
         DataError: one is missing, or two of the first three are the same.
     """
-    needed = {
-        "users": (own.user_column, USERS, "--user-column"),
-        "items": (own.item_column, ITEMS, "--item-column"),
-        "ratings": (own.rating_column, RATINGS, "--rating-column"),
-    }
-    unknown = {
-        what: option for what, (asked, usual, option) in needed.items() if not (asked or find_usual(columns, usual))
-    }
-    if len(unknown) > 1:
-        raise DataError(
-            f"{path} has no columns with usual names of {list_names(unknown)}; name them with "
-            f"{list_names(unknown.values())}. Its columns are: {list_names(columns)}."
-        )
     others = (*TITLES, *KINDS, *YEARS, *TIMES)
-    try:
-        user = find_column(columns, *needed["users"], path, (*ITEMS, *RATINGS, *others))
-    except DataError as error:
-        raise DataError(f"{error} Without users, ratings do not show what goes together.") from error
-    rating = find_column(columns, *needed["ratings"], path, (*USERS, *ITEMS, *others))
-    taken = {name.strip().casefold() for name in (user, rating)}
-    usual = [name for name in ITEMS if name not in taken]
-    item = find_column(columns, own.item_column, usual, "--item-column", path, (*USERS, *RATINGS, *others))
+    needed = {
+        "users": (own.user_column, USERS, "--user-column", (*ITEMS, *RATINGS, *others)),
+        "ratings": (own.rating_column, RATINGS, "--rating-column", (*USERS, *ITEMS, *others)),
+        "items": (own.item_column, ITEMS, "--item-column", (*USERS, *RATINGS, *others)),
+    }
+    columns_of: dict[str, str] = {}
+    problems: dict[str, DataError] = {}
+    for what, (asked, usual, option, used) in needed.items():
+        taken = {name.strip().casefold() for name in columns_of.values()}
+        left = [name for name in usual if name not in taken]
+        try:
+            columns_of[what] = find_column(columns, asked, left, option, path, used)
+        except DataError as error:
+            problems[what] = error
+    if problems:
+        there = list_columns(columns)
+        said = [str(error).removesuffix(f" {there}") for error in problems.values()]
+        why = " Without users, ratings do not show what goes together." if "users" in problems else ""
+        raise DataError(f"{' '.join(said)} {there}{why}")
+    user, rating, item = columns_of.values()
     found = (user, item, rating)
     if len(set(found)) < len(found):
         raise DataError(

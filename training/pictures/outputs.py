@@ -22,7 +22,8 @@ def run_session(
     session: Session, names: Sequence[str], pictures: torch.Tensor, mean: Sequence[float], std: Sequence[float]
 ) -> list[NDArray[np.float32]]:
     """Return the named outputs of an exported model for uint8 pictures."""
-    batches = [session.run(names, {session.inputs[0]: batch[INPUT]}) for batch in make_batches(pictures, mean, std)]
+    made = make_batches(pictures, mean, std)
+    batches = [session.run_once(names, {session.inputs[0]: batch[INPUT]}) for batch in made]
     return [np.concatenate(arrays) for arrays in zip(*batches, strict=True)]
 
 

@@ -3,7 +3,7 @@
 import { Tensor } from "../vendor/onnxruntime-web/ort.wasm.min.mjs";
 import { BadInput } from "./checkpoint.js";
 import { range, sum } from "./numbers.js";
-import { Predictor } from "./predictor.js";
+import { checkOutput, Predictor } from "./predictor.js";
 import { dropZeros, normaliseName, quote, readCsv, readText } from "./tables.js";
 
 const RIDGE = 5; // number of average ratings added to the visitor's own
@@ -55,6 +55,7 @@ export default class Recommender extends Predictor {
     const found = await this.session.run({ user: zero, movie: zero });
     const [factors, variances, vectors] = ["factors", "variances", "users"].map((name) => {
       const { data, dims } = found[name];
+      checkOutput(found[name], dims);
       return range(dims[0]).map((row) => Array.from(data.subarray(row * dims[1], (row + 1) * dims[1])));
     });
     const [means, noise] = [Array.from(found.means.data), Array.from(found.noise.data)];

@@ -134,16 +134,20 @@ def test_a_misspelt_usual_name_is_proposed(read, books):
 
 
 @pytest.mark.parametrize(
-    ("given", "missing"),
+    ("names", "given", "missing"),
     [
-        ({}, "users, items, ratings; name them with --user-column, --item-column, --rating-column."),
-        ({"rating_column": "amount"}, "users, items; name them with --user-column, --item-column."),
+        (("who", "thing", "amount"), {}, ["--user-column", "--rating-column", "--item-column"]),
+        (("who", "thing", "amount"), {"rating_column": "amount"}, ["--user-column", "--item-column"]),
+        (("id", "thing", "amount"), {"user_column": "id"}, ["--rating-column", "--item-column"]),
+        (("raeder", "thing", "pionts"), {}, ["'raeder'; did", "--rating-column", "'pionts'; did", "--item-column"]),
     ],
 )
-def test_all_unknown_columns_are_asked_for_at_once(read, books, given, missing):
-    ratings = books[0][["reader", "book", "points"]].set_axis(["who", "thing", "amount"], axis=1)
-    with pytest.raises(DataError, match=rf"usual names of {missing} Its columns are: who, thing, amount\."):
+def test_all_unknown_columns_are_asked_for_at_once(read, books, names, given, missing):
+    ratings = books[0][["reader", "book", "points"]].set_axis(names, axis=1)
+    with pytest.raises(DataError, match=f"{'.*'.join(missing)}.*Its columns are: {', '.join(names)}\\.") as caught:
         read(ratings, **given)
+    assert str(caught.value).count("Its columns are") == 1
+    assert ("Without users" in str(caught.value)) == ("user_column" not in given)
 
 
 def test_addresses_of_mails_are_users(read, books):
