@@ -53,9 +53,9 @@ export default class Recommender extends Predictor {
     this.rated = this.readTable("ratings.csv").map((row) => [row.user_id, ofItem(row)]);
     const zero = new Tensor(new BigInt64Array(1), [1]);
     const found = await this.session.run({ user: zero, movie: zero });
+    for (const output of Object.values(found)) checkOutput(output, output.dims);
     const [factors, variances, vectors] = ["factors", "variances", "users"].map((name) => {
       const { data, dims } = found[name];
-      checkOutput(found[name], dims);
       return range(dims[0]).map((row) => Array.from(data.subarray(row * dims[1], (row + 1) * dims[1])));
     });
     const [means, noise] = [Array.from(found.means.data), Array.from(found.noise.data)];
