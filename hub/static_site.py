@@ -82,14 +82,13 @@ def build_site(models: dict[str, Path], title: str) -> dict[str, bytes]:
     site: dict[str, Any] = {"title": title, "hub": constants.ENDPOINT, "models": [], "vendor": {}}
     licences = {path.stem: path.read_bytes() for path in (SITE / "licences").glob("*.txt")}  # of packages without one
     for library, path in zip(LIBRARIES, fetch_libraries(), strict=True):
-        content, name = path.read_bytes(), f"vendor/{library.name}"
+        content = path.read_bytes()
         if library.is_licence:
             licences[library.package] = content
-        elif name.endswith(".wasm"):
-            files[f"{name}.gz"] = gzip.compress(content, mtime=0)
-            site["vendor"][name] = describe_file(content)
-        else:
-            files[name] = content
+            continue
+        files[f"vendor/{library.stored_name}"] = content
+        if library.is_packed:
+            site["vendor"][f"vendor/{library.name}"] = describe_file(gzip.decompress(content))
     files["licences.txt"] = join_licences(licences)
     for name, folder in models.items():
         entry, found = pack_model(name, folder)

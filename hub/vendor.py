@@ -3,9 +3,10 @@
     python -m hub.vendor
 
 They are pinned by version and SHA-256, and never committed. npm fetches them where it is installed, else a public CDN
-does: only the hash decides.
+does: only the hash decides. WebAssembly is stored compressed, as a page downloads it.
 """
 
+import gzip
 import hashlib
 import io
 import os
@@ -16,6 +17,7 @@ import tarfile
 import tempfile
 import urllib.error
 import urllib.request
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +42,16 @@ class Library:
     def name(self) -> str:
         """The names of the package, without its owner, and of the file."""
         return f"{self.package.rsplit('/', maxsplit=1)[-1]}/{self.path.rsplit('/', maxsplit=1)[-1]}"
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether it is stored compressed."""
+        return self.path.endswith(".wasm")
+
+    @property
+    def stored_name(self) -> str:
+        """The name, and .gz if it is stored compressed."""
+        return f"{self.name}.gz" if self.is_packed else self.name
 
     @property
     def is_licence(self) -> bool:
@@ -80,15 +92,25 @@ def fetch_libraries(folder: Path = FOLDER) -> list[Path]:
     """
     paths = []
     for library in LIBRARIES:
-        path = folder / library.name
+        path = folder / library.stored_name
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.is_file() or hash_bytes(path.read_bytes()) != library.sha256:
+        if not is_pinned(path, library):
             print(f"Fetching {library.package} {library.version}: {library.name}", flush=True)
             part = path.with_name(f"{path.name}.{os.getpid()}")  # another process may read the file meanwhile
-            part.write_bytes(fetch(library))
+            content = fetch(library)
+            part.write_bytes(gzip.compress(content, mtime=0) if library.is_packed else content)
             part.replace(path)
         paths.append(path)
     return paths
+
+
+def is_pinned(path: Path, library: Library) -> bool:
+    """Return whether a stored file is there, and the pinned one."""
+    try:
+        content = path.read_bytes()
+        return hash_bytes(gzip.decompress(content) if library.is_packed else content) == library.sha256
+    except (OSError, EOFError, zlib.error):
+        return False
 
 
 def fetch(library: Library) -> bytes:

@@ -1,5 +1,6 @@
 """hub/vendor.py: only the pinned files are kept, from npm or a CDN. Nothing here needs the network."""
 
+import gzip
 import io
 import subprocess
 import tarfile
@@ -53,6 +54,22 @@ def test_what_is_there_and_right_is_not_fetched_again(asked, tmp_path, capsys):
     fetch_libraries(tmp_path / "new")
     assert path.read_bytes() == CONTENT
     assert capsys.readouterr().out == "Fetching @me/answers 1.2.3: answers/answers.mjs\n" * 2
+
+
+def test_webassembly_is_stored_compressed_and_fetched_again_if_damaged(asked, tmp_path, monkeypatch):
+    wasm = Library("@me/answers", "1.2.3", "dist/answers.wasm", hash_bytes(CONTENT))
+    monkeypatch.setattr(vendor, "LIBRARIES", (wasm,))
+    (path,) = fetch_libraries(tmp_path)
+    packed = path.read_bytes()
+    assert path == tmp_path / "answers/answers.wasm.gz"
+    assert gzip.decompress(packed) == CONTENT
+    assert fetch_libraries(tmp_path) == [path]
+    assert len(asked) == 1
+    for number, damaged in enumerate([CONTENT, packed[:-9], packed[:10] + b"meow", gzip.compress(b"alert()")], 2):
+        path.write_bytes(damaged)
+        assert fetch_libraries(tmp_path) == [path]
+        assert path.read_bytes() == packed
+        assert len(asked) == number
 
 
 def test_a_file_with_another_hash_is_refused(asked, tmp_path, monkeypatch):
