@@ -23,7 +23,8 @@ from huggingface_hub.errors import (
 from .errors import get_cause
 
 STATUS = re.compile(rf"\b([45]\d\d) (?:{'|'.join(re.escape(status.phrase) for status in HTTPStatus)})")
-TOKEN = re.compile(r"\bhf_(?:[a-z]+_)?[A-Za-z0-9]{30,}[\w.-]*")  # hf_… and hf_jwt_…, of the Hub
+# hf_… and hf_jwt_…, of the Hub. With \b at the beginning, the search takes 25 times as long.
+TOKEN = re.compile(r"hf_(?<!\whf_)(?:[a-z]+_)?[A-Za-z0-9]{30,}[\w.-]*")
 NETWORK = (httpx2.HTTPError, ConnectionError, TimeoutError, ssl.SSLError)
 
 
