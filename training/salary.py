@@ -52,7 +52,7 @@ class SalarySettings(TabularSettings):
     @classmethod
     def smoke(cls) -> "SalarySettings":
         """Return settings for a training run of seconds."""
-        return cls(epochs=10, networks=1, folds=2, width=16, members=2, book_epochs=1)
+        return cls(epochs=5, networks=1, folds=2, width=16, members=2, book_epochs=1)
 
 
 class Salary(Tabular):

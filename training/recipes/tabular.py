@@ -79,7 +79,7 @@ class TabularSettings(Settings):
     @classmethod
     def smoke(cls) -> "TabularSettings":
         """Return settings for a training run of seconds."""
-        return cls(epochs=10, networks=2, folds=2, width=16, members=2)
+        return cls(epochs=5, networks=2, folds=2, width=16, members=2)
 
 
 @dataclass(frozen=True)
