@@ -97,6 +97,22 @@ def test_a_file_with_a_token_is_not_uploaded(tmp_path, token):
     assert make_one_line(f"Refused: {token}") == "Refused: hf_…"
 
 
+@pytest.mark.parametrize(
+    ("text", "quoted"),
+    [
+        (f"{SECRETS[0]} at the start", "hf_… at the start"),
+        (f"é={SECRETS[1]}", "é=hf_…"),
+        (f"-{SECRETS[2]}, {SECRETS[0]}", "-hf_…, hf_…"),
+        (f"self{SECRETS[0]}", None),
+        (f"é{SECRETS[0]}", None),
+        (f"_{SECRETS[0]} 9{SECRETS[0]}", None),
+        ("hf_" + "a" * 29, None),
+    ],
+)
+def test_a_token_begins_where_a_word_does(text, quoted):
+    assert make_one_line(text) == (quoted or text)
+
+
 @pytest.mark.parametrize("before", range(250, 300, 7))
 def test_a_token_at_the_end_of_a_long_refusal_is_not_quoted_in_part(before):
     assert "aB3" not in make_one_line(f"{'x' * before} {SECRETS[0]}")
