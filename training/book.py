@@ -18,15 +18,6 @@ from fastai.learner import Learner
 from fastai.metrics import accuracy, error_rate
 from fastai.tabular.all import Categorify, FillMissing, Normalize, TabularDataLoaders, tabular_learner
 from fastai.text.all import AWD_LSTM, TextDataLoaders, text_classifier_learner
-from fastai.vision.all import (
-    ImageDataLoaders,
-    Resize,
-    SegmentationDataLoaders,
-    get_image_files,
-    resnet34,
-    unet_learner,
-    vision_learner,
-)
 
 from training.learner import choose_loader_workers
 
@@ -36,6 +27,7 @@ NUMBERS = ("age", "fnlwgt", "education-num")
 
 def load_cat_dog(folder: Path, size: int = 224, batch: int = 64) -> DataLoaders:
     """Load a folder of Oxford Pets pictures, labelled by file name."""
+    from fastai.vision.all import ImageDataLoaders, Resize, get_image_files
 
     def is_cat(name: str) -> bool:  # nested, so that it is pickled by value with the Learner
         """Return True for a cat: its file name in Oxford Pets starts with a capital letter."""
@@ -49,6 +41,8 @@ def load_cat_dog(folder: Path, size: int = 224, batch: int = 64) -> DataLoaders:
 
 def train_cat_dog(dls: DataLoaders, epochs: int = 1) -> Learner:
     """Train the cat-or-dog cell."""
+    from fastai.vision.all import resnet34, vision_learner
+
     learn = build_with_pretrained(lambda **weights: vision_learner(dls, resnet34, metrics=error_rate, **weights))
     learn.fine_tune(epochs)
     return learn
@@ -56,6 +50,8 @@ def train_cat_dog(dls: DataLoaders, epochs: int = 1) -> Learner:
 
 def load_segmentation(folder: Path) -> DataLoaders:
     """Load a folder like CAMVID_TINY: images/, labels/ and codes.txt."""
+    from fastai.vision.all import SegmentationDataLoaders, get_image_files
+
     return SegmentationDataLoaders.from_label_func(
         folder, bs=8, fnames=get_image_files(folder / "images"),
         label_func=lambda name: folder / "labels" / f"{name.stem}_P{name.suffix}",
@@ -65,6 +61,8 @@ def load_segmentation(folder: Path) -> DataLoaders:
 
 def train_segmentation(dls: DataLoaders, epochs: int = 8) -> Learner:
     """Train the segmentation cell."""
+    from fastai.vision.all import resnet34, unet_learner
+
     learn = build_with_pretrained(lambda **weights: unet_learner(dls, resnet34, **weights))
     learn.fine_tune(epochs)
     return learn

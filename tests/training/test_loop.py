@@ -63,7 +63,7 @@ for name in {sorted(DEMOS, key=lambda name: name != "salary")}:
     except SystemExit as end:
         assert end.code == 0, name
     if name == "salary":  # the others load transformers, which loads it
-        print("accelerate is loaded:", "accelerate" in sys.modules)
+        print("loaded without need:", {{"accelerate", "torchvision"}} & {{*sys.modules}})
 """
     said = run(hub, home, sys.executable, "-c", code)
     return lambda name: (home / name, said)
@@ -83,9 +83,9 @@ def test_train_push_pull_and_the_same_answer(hub, trained, name):
         assert probe([SpaceModel(ROOT / "spaces" / name, home / "model", "/predict", "")], url, None) == []
 
 
-def test_one_process_does_not_load_accelerate(trained):
-    """Which tests/training/test_distributed.py uses."""
-    assert "accelerate is loaded: False\n" in trained("salary")[1]
+def test_what_takes_seconds_is_imported_only_where_it_is_needed(trained):
+    """accelerate for several processes, torchvision for pictures."""
+    assert "loaded without need: set()\n" in trained("salary")[1]
 
 
 @pytest.mark.parametrize("name", DEMOS)
