@@ -60,12 +60,15 @@ def check_closed(raw: Sequence[str], line: int, delimiter: str) -> None:
             )
 
 
-def find_swallowed_rows(raw: Sequence[str], line: int, values: Sequence[str], delimiter: str) -> str:
+def find_swallowed_rows(raw: Sequence[str], line: int, values: Sequence[str], delimiter: str, columns: int) -> str:
     """Return an error message if an unclosed quotation mark seems to have merged several rows into one; else "".
 
     Quoted cells may have several lines. Two signs show that a cell is not meant to: it is closed by a quotation mark in
     the middle of a later line, or all its other lines have as many cells as the row, with numbers in the same places.
+    A row with far more cells than the header has `columns` is none of these.
     """
+    if len(raw) < 2 or len(values) > 2 * columns:
+        return ""
     numbers = [index for index, value in enumerate(values) if NUMBER.fullmatch(value.strip())]
     for cell in find_quoted_cells(raw, line, delimiter):
         if cell.opens == cell.closes:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TextIO
 
 from ..errors import BadInput
+from ..limits import LIMITS
 from .header import clean_names, match_columns, read_header
 from .quotes import check_closed, find_swallowed_rows
 from .writing import read_escaped
@@ -15,6 +16,7 @@ from .writing import read_escaped
 MAX_EMPTY_ROWS = 1_048_576  # the rows of an Excel sheet, all of which it may write
 MAX_CELL = 6_000_000  # characters, enough for a long text; Python's default is 131,072
 MAX_ROW = 6_500_000  # characters: limits the memory of a row with very many short cells
+LINES_PER_ROW = 20  # on average, at most: each line of a quoted cell takes time
 MAX_FIRST_LINE = 500_000  # characters of the first line that are searched for the delimiter
 csv.field_size_limit(MAX_CELL)
 
@@ -56,12 +58,13 @@ def find_delimiter(file: TextIO, required: Sequence[str]) -> str:
 
 def read_csv_rows(file: TextIO, delimiter: str, required: Sequence[str], max_rows: int) -> Iterator[Row]:
     """Yield the rows below the header; see read_csv for the accepted formats and the errors."""
-    lines = LineReader(file, "CSV")
+    lines = LineReader(file, "CSV", LINES_PER_ROW * max(max_rows, LIMITS.rows))
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
     count = empty = 0
     columns: list[str] = []
     header: list[str] = []
     raw: list[str] = []
+    values: list[str] = []
     try:
         for values in reader:
             line, raw = lines.begin, lines.take()
@@ -77,11 +80,11 @@ def read_csv_rows(file: TextIO, delimiter: str, required: Sequence[str], max_row
                 count += 1
                 if count > max_rows:
                     raise BadInput(f"The CSV has more than {max_rows:,} rows; split it into smaller files.")
-                error = describe_wrong_count(values, columns, delimiter)
-                if len(raw) > 1:
-                    error = find_swallowed_rows(raw, line, values, delimiter) or error
+                error = find_swallowed_rows(raw, line, values, delimiter, len(columns))
+                error = error or describe_wrong_count(values, columns, delimiter)
                 yield Row(line, columns, values[: len(columns)], error, header)
-        check_closed(raw, line if raw else 1, delimiter)
+        if len(values) <= 2 * len(columns):  # more cells are not those of two rows that were merged
+            check_closed(raw, line if raw else 1, delimiter)
     except csv.Error as error:
         raise BadInput(
             f"Line {lines.number} of the CSV cannot be read: {error}. Its row begins on line {lines.begin}; "
@@ -122,11 +125,12 @@ def describe_wrong_count(values: Sequence[str], columns: Sequence[str], delimite
 class LineReader:
     """An iterator over the lines of a file that limits the lines of one row to MAX_ROW characters in total.
 
+    If `most` is given, the file may have no more lines.
     `number` is the number of the last line read, `begin` that of the first line since the last take().
     """
 
-    def __init__(self, file: TextIO, name: str) -> None:
-        self.file, self.name = file, name
+    def __init__(self, file: TextIO, name: str, most: int | None = None) -> None:
+        self.file, self.name, self.most = file, name, most
         self.number = self.characters = 0
         self.begin = 1
         self.row: list[str] = []
@@ -134,6 +138,8 @@ class LineReader:
     def __iter__(self) -> Iterator[str]:
         while line := self.file.readline(MAX_ROW + 1):
             self.number += 1
+            if self.most is not None and self.number > self.most:
+                raise BadInput(f"The file has more than {self.most:,} lines; split it into smaller files.")
             if self.number == 1:
                 line = line.lstrip("\ufeff\u200b\u2060")  # more than one byte order mark
             self.characters += len(line)

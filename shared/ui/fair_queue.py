@@ -43,6 +43,9 @@ NOT_UPLOADED = (
     "Web addresses are not fetched."
 )
 TOO_MANY_ITEMS = "Lists and mappings may have at most {:,} items in total."
+TOO_MANY_FILES = "There are more than {} files; split them."  # as of a zip with too many: see shared/archives.py
+MAX_PATH = 500  # characters of an upload's path in the upload folder: a hash, and a name of at most 255 bytes
+MAX_FORWARDED = 2000  # characters at the end of X-Forwarded-For
 ITEM_BYTES = 300  # of memory that an item of a list or mapping takes at most, without the characters of texts
 SMALL = 100_000  # bytes of data that are always accepted
 EVENT_ITEMS = 256  # of event_data: which part of a component was chosen, and its value
@@ -73,7 +76,7 @@ def find_client_address(scope: Scope) -> str:
     proxies = count_trusted_proxies()
     address = scope["client"][0] if scope.get("client") else "unknown"  # at a Unix socket
     headers = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
-    hops = [hop.strip() for hop in ",".join(headers).split(",") if hop.strip()]
+    hops = [hop.strip() for hop in ",".join(headers)[-MAX_FORWARDED:].split(",") if hop.strip()]
     if proxies and hops:
         address = hops[-min(proxies, len(hops))]
     return name_client(address)
@@ -438,15 +441,20 @@ def check_data(data: Any, most: int | None = None) -> None:
         most: how many items they may have; by default LIMITS.data_items.
 
     Raises:
-        HTTPException: 403 for a file that was not uploaded, 422 for data that is too deeply nested or too large.
+        HTTPException: 403 for a file that was not uploaded, 422 for data that is too deeply nested or too large, or has
+            too many files.
     """
     pending, items, most = [(data, 0)], 0, most or LIMITS.data_items
+    files = 0
     while pending:
         value, depth = pending.pop()
         if depth > LIMITS.data_depth:
             raise HTTPException(422, f"Lists and mappings may be nested at most {LIMITS.data_depth} levels deep.")
         if isinstance(value, dict):
             path = value.get("path")
+            files += path is not None
+            if files > LIMITS.batch_files:
+                raise HTTPException(422, TOO_MANY_FILES.format(LIMITS.batch_files))
             if path is not None and not is_uploaded(path):
                 raise HTTPException(403, NOT_UPLOADED)
             value = list(value.values())
@@ -472,7 +480,8 @@ def is_uploaded(path: object) -> bool:
 
     This excludes web addresses, which Gradio would fetch into memory at any size.
     """
-    if not isinstance(path, str):
+    # To resolve a long path, or one with many "..", takes time with the square of its length.
+    if not isinstance(path, str) or len(path) > MAX_PATH + len(get_upload_folder()) or ".." in Path(path).parts:
         return False
     try:
         real = Path(path).resolve(strict=True)

@@ -44,7 +44,7 @@ OPEN_ROUTES = {
 }  # fmt: skip
 # What Gradio makes anew from the whole app for each request, as it does each page, in about 0.1 s of CPU time.
 DESCRIPTIONS = {"config", f"{API}/info".strip("/"), f"{API}/openapi.json".strip("/"), f"{API}/mcp/schema".strip("/")}
-EVENT_ROUTES = tuple(f"{API}/{route}" for route in ("call/", "mcp", "queue/join", "run/"))
+EVENT_ROUTES = tuple(f"{API}/{route}" for route in ("call/", "cancel", "mcp", "queue/join", "reset", "run/"))
 CLOSED = {"monitoring": "Monitoring is switched off here.", "logout": "Nobody is logged in here."}  # routes of Gradio
 OLD_ROUTES = re.compile("/(?:api|call|queue|run|upload)(?:/|$)")  # routes of Gradio 3 and 4
 IS_WATCHED = bool(os.environ.get("GRADIO_WATCH_DIRS"))  # `gradio app.py` reloads pages when a file changes

@@ -19,6 +19,7 @@ from typing import Any
 from ..markdown import escape_markdown
 
 ENGLISH = "en"
+MAX_ASKED = 500  # characters of Accept-Language
 LONGEST, MOST_SENTENCES, DEEPEST = 600, 10, 4  # of a text that is more than one key, so that it does not take long
 TEXTS = ("label", "info", "placeholder", "main_page_name", "x_title", "y_title")  # properties of components
 COLUMNS = ("x", "y", "color", "color_map", "tooltip", "headers")  # properties that name what is in a plot or a table
@@ -246,7 +247,7 @@ LANGUAGES = {
 def find_language(headers: Iterable[tuple[bytes, bytes]]) -> str:
     """Return the first language that a browser asks for and that there is; else English."""
     asked = b",".join(value for name, value in headers if name == b"accept-language").decode("latin-1").lower()
-    wanted = (item.partition(";")[0].strip().partition("-")[0] for item in asked.split(","))
+    wanted = (item.partition(";")[0].strip().partition("-")[0] for item in asked[:MAX_ASKED].split(","))
     return next((name for name in wanted if name in LANGUAGES or name == ENGLISH), ENGLISH)
 
 

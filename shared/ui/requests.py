@@ -13,7 +13,7 @@ import gradio as gr
 from starlette.concurrency import run_in_threadpool
 
 from ..limits import LIMITS
-from .fair_queue import NO_ENDPOINT, FairQueue, is_data_url, is_uploaded
+from .fair_queue import NO_ENDPOINT, TOO_MANY_FILES, FairQueue, is_data_url, is_uploaded
 from .http_body import REQUEST
 from .http_guard import DISK_FULL, INVALID_REQUEST, REQUEST_ERRORS, count_free_bytes, describe_disk_error
 from .storage import keep_bytes
@@ -94,8 +94,8 @@ def prepare_input(block: object, value: Any) -> Any:
     """Convert an input to the form that its component takes.
 
     Raises:
-        gr.Error: a picture or file is not in an accepted form, a text is a list or mapping, or an example does not
-            exist.
+        gr.Error: a picture or file is not in an accepted form, there are too many files, a text is a list or mapping,
+            or an example does not exist.
     """
     if isinstance(block, gr.Dataset) and not (type(value) is int and 0 <= value < len(block.samples or ())):
         raise make_error(NO_EXAMPLE)
@@ -106,7 +106,10 @@ def prepare_input(block: object, value: Any) -> Any:
     if not isinstance(block, gr.File) or value is None:
         return value
     if block.file_count != "single":
-        return [accept_file(item) for item in (value if isinstance(value, list) else [value])]
+        values = value if isinstance(value, list) else [value]
+        if len(values) > LIMITS.batch_files:  # Gradio would copy each
+            raise make_error(TOO_MANY_FILES.format(LIMITS.batch_files))
+        return [accept_file(item) for item in values]
     return accept_file(value[0] if isinstance(value, list) and len(value) == 1 else value)
 
 

@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 
 from shared import BadInput
-from shared.tables import answer_table, read_csv, read_lines, write_csv
+from shared.tables import answer_table, quotes, read_csv, read_lines, write_csv
 from tests.conftest import set_limits
 
 
@@ -68,7 +68,7 @@ def test_encodings_delimiters_and_line_ends(file, content):
         ("a,b\n" + "," * 7_000_000, "Line 2 of the CSV cannot be read: it belongs to a row of more than 6,500,000"),
         ('a,b\n1,"' + '","\n' * 1_700_000, "cannot be read: it belongs to a row of more than 6,500,000 characters"),
         ("," * 7_000_000, "Line 1 of the CSV cannot be read"),
-        ('a,b\n1,"' + "x\n" * 4_000_000, "begins on line 2; a quotation mark there may not be closed"),
+        ('a,b\n1,"' + "xyz\n" * 1_700_000, "begins on line 2; a quotation mark there may not be closed"),
     ],
 )
 def test_unusable_files_get_one_message(file, content, message):
@@ -190,6 +190,23 @@ def test_only_ends_of_lines_count_in_a_quoted_cell(file, cell):
     """str.splitlines counts other characters, too, but not an end of a line at the end."""
     with pytest.raises(BadInput, match="on line 4 of the CSV is never closed"):
         read_csv(file(f'text,id\n"{cell}","never closed\n'), ["text"])
+
+
+def test_a_file_of_very_many_lines_is_refused(file, monkeypatch):
+    """Each line of a quoted cell takes time: 50 MB of them would take minutes."""
+    set_limits(monkeypatch, rows=4)
+    rows = "text,id\n" + '"\n\n\n\n\n\n\n\n\n",1\n' * 4
+    assert len(list(read_csv(file(rows), ["text"], max_rows=4))) == 4
+    with pytest.raises(BadInput, match="The file has more than 80 lines; split it into smaller files"):
+        list(read_csv(file("text,id\n" + '"' + "\n" * 80 + '",1\n'), ["text"], max_rows=4))
+
+
+def test_a_row_of_far_more_cells_than_columns_is_not_searched_for_quotation_marks(file, monkeypatch):
+    searched = []
+    monkeypatch.setattr(quotes, "find_quoted_cells", lambda raw, *_: searched.append(len(raw)) or iter(()))
+    (row,) = read_csv(file("text,id\n" + '"\n",' * 1000 + "x\n"), ["text"])
+    assert row.error.startswith("The row has 1,001 cells; the header has 2.")
+    assert searched == []
 
 
 def test_a_row_of_very_many_quoted_cells_takes_no_time(file):

@@ -128,7 +128,7 @@ def test_json_in_another_encoding_is_refused(encoding):
         count_items('["a", "b"]'.encode(encoding))
 
 
-@pytest.mark.parametrize("path", ["call/same", "queue/join", "run/same", "mcp/"])
+@pytest.mark.parametrize("path", ["call/same", "queue/join", "run/same", "mcp/", "cancel", "reset"])
 def test_what_has_too_many_items_is_refused_before_it_is_parsed(url, demo, path, monkeypatch):
     monkeypatch.setattr(http_body.json, "loads", lambda _: pytest.fail("it was parsed"))
     body = b'{"fn_index": %d, "session_hash": "s", "data": [%b]}' % (find_index(demo, "same"), MANY)

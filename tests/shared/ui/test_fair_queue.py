@@ -8,6 +8,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 from types import SimpleNamespace
 
 import gradio as gr
@@ -364,6 +365,7 @@ def test_only_uploads_are_files(uploads, tmp_path):
     for path in (
         outside, uploads / "link.png", uploads / "folder", uploads / "../scan.png", uploads / "none.png", uploads,
         tmp_path / "uploads-of-another/photo.png", "photo\0.png", "x" * 10_000, "file:///etc/passwd", 7, ["photo.png"],
+        uploads / "folder/../photo.png", f"{uploads}{'/.' * 300}/photo.png",
         "https://example.org/photo.png", "http://127.0.0.1/photo.png",
     ):  # fmt: skip
         assert not is_uploaded(path if isinstance(path, int | list) else str(path))
@@ -378,6 +380,23 @@ def test_a_file_that_was_not_uploaded_is_refused_wherever_it_is(uploads, tmp_pat
             check_data(data)
         assert refused.value.status_code == 403
     check_data([{"path": None}, {"ratings": {"260": 5}}, [1, "two", None]])
+
+
+def test_a_path_that_takes_long_to_resolve_is_refused(uploads, monkeypatch):
+    """Path.resolve() takes eight seconds for a million of these characters, in the event loop."""
+    (uploads / "photo.png").write_bytes(b"1")
+    monkeypatch.setattr(Path, "resolve", lambda *_, **__: pytest.fail("it is resolved"))
+    for path in ("/.." * 400_000, f"{uploads}/{'x/../' * 50}photo.png", f"{uploads}/{'/' * 4000}photo.png"):
+        assert not is_uploaded(path)
+
+
+def test_data_has_at_most_as_many_files_as_a_batch(uploads):
+    (uploads / "photo.png").write_bytes(b"1")
+    file = {"path": str(uploads / "photo.png")}
+    check_data([[file] * 200])
+    with pytest.raises(HTTPException, match="There are more than 200 files; split them") as refused:
+        check_data([[file] * 201])
+    assert refused.value.status_code == 422
 
 
 def test_very_large_data_is_refused():

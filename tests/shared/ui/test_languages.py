@@ -42,6 +42,8 @@ def test_a_translation_has_what_is_inserted_in_the_english_text(name, language):
         ("", "en"),
         ("*", "en"),
         ("\xff,;=", "en"),
+        ("," * 490 + "de", "de"),
+        ("," * 500 + "de", "en"),  # a long list is not read to its end, which would take long
     ],
 )
 def test_the_first_language_that_there_is_wins(accepted, language):

@@ -105,6 +105,9 @@ def test_files_are_prepared_by_their_component(upload):
     for block, value in ((one, []), (one, [upload, upload]), (many, [None]), (many, [upload, "text"]), (many, {})):
         with pytest.raises(gr.Error, match="Send a file as"):
             prepare_input(block, value)
+    assert len(prepare_input(many, [upload] * 200)) == 200
+    with pytest.raises(gr.Error, match="There are more than 200 files; split them"):
+        prepare_input(many, [upload] * 201)
     assert prepare_input(gr.JSON(), {"path": "x"}) == {"path": "x"}
     assert prepare_input(gr.Textbox(), "text") == "text"
     with pytest.raises(gr.Error, match="Send the text itself"):
