@@ -5,7 +5,6 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 LOCKED := $(PIP) --require-hashes --no-deps --requirement
 UV := uv==0.13.9
-NEWER_PIP := pip==26.3
 
 .PHONY: help demo browser vendor test test-all fuzz check fix train bench bench-training ablate docs screenshots hub lock sbom dist clean
 
@@ -112,7 +111,7 @@ clean:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { echo "The gallery needs Python 3.11 to 3.13; $(PYTHON) is `$(PYTHON) --version 2>&1`. Choose another one: make PYTHON=python3.12"; exit 1; }
 	@echo "Setting up .venv (once) ..."
 	@$(PYTHON) -m venv .venv || { echo "Could not create a virtual environment. On Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
-	@$(PIP) $(NEWER_PIP) || true  # that of Python 3.11 takes twice as long for the rest
+	@$(LOCKED) locks/pip.txt || true  # an older one does, too
 	@touch $@
 
 .venv/.light: .venv/.made pyproject.toml setup.py locks/demo.txt

@@ -27,7 +27,7 @@ def check_account(repo: str, token: str | None = None, kind: str = "model") -> N
         PublishError: nobody is logged in, or write access is missing.
     """
     check_name(repo)
-    token = token or get_own_token(repo, kind)
+    given, token = token, token or get_own_token(repo, kind)
     api = HfApi(token=token)
     if token.startswith("hf_jwt_"):  # a trusted publisher's token, for one repository and no account
         if ask_if_there(lambda: api.repo_info(repo, repo_type=kind), repo) is None:
@@ -36,7 +36,7 @@ def check_account(repo: str, token: str | None = None, kind: str = "model") -> N
                 "and add this job in its settings, under Trusted Publishers."
             )
         return
-    account = ask(api.whoami, repo)
+    account = ask(api.whoami, repo, token=given)
     try:
         missing = find_missing_right(account, repo, kind)
     except (AttributeError, TypeError, LookupError):  # not the Hub's format

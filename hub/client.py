@@ -30,13 +30,14 @@ class PublishError(RuntimeError):
     """Publishing failed or is incomplete; the message says what to do."""
 
 
-def ask(request: Callable[[], T], repo: str, seconds: float | None = None) -> T:
+def ask(request: Callable[[], T], repo: str, seconds: float | None = None, token: str | None = None) -> T:
     """Send a request to the Hub and return the result; after "too many requests", wait and try again.
 
     Args:
         request: sends the request and returns its result.
         repo: the repository, for error messages.
         seconds: time limit, by default ANSWER.
+        token: the token, if the caller was given one, for error messages.
 
     Raises:
         PublishError: the Hub does not answer in time, or refuses.
@@ -57,7 +58,7 @@ def ask(request: Callable[[], T], repo: str, seconds: float | None = None) -> T:
                     f"The Hub requires a wait of {format_duration(wait)} ({format_refusal(error)}); try again then."
                 ) from error
             if wait is None or attempt == MAX_WAITS:
-                raise PublishError(explain_error(error, repo, writing=True)) from error
+                raise PublishError(explain_error(error, repo, writing=True, token=token)) from error
             print(f"Too many requests: waiting {wait:.0f} s for the Hub ...", flush=True)
             time.sleep(wait)
     raise AssertionError

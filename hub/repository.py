@@ -32,20 +32,31 @@ def make_repository(api: HfApi, repo: str, private: bool) -> tuple[ModelInfo, bo
     """Return the Hub's information about a repository, created if necessary, and True if it is new.
 
     Raises:
-        PublishError: the repository cannot be created, or is public although it should be private.
+        PublishError: the repository cannot be created, has another name, or is public although it should be private.
     """
     info: ModelInfo | None = ask_if_there(lambda: api.model_info(repo), repo)
     is_new = info is None
     if info is None:
-        ask(lambda: api.create_repo(repo, private=private or None, exist_ok=True), repo)
+        ask(lambda: api.create_repo(repo, private=private or None), repo)
         with mention_leftover(repo, is_new):
             info = ask(lambda: api.model_info(repo), repo)
             if private and not info.private:  # another server may ignore the option
                 raise PublishError(f"The Hub has created {repo} as public although it should be private.")
         print(f"The model {repo} is new on the Hub, and {'private' if info.private else 'public'}.")
+    refuse_renamed(info, repo)
     if private and not info.private:
         raise PublishError(f"{repo} already exists and is public; make it private on its page, or use another name.")
     return info, is_new
+
+
+def refuse_renamed(info: ModelInfo | SpaceInfo, repo: str) -> None:
+    """Check that a repository has the name with which it was asked for; the Hub redirects from former names.
+
+    Raises:
+        PublishError: it has another name.
+    """
+    if info.id.casefold() != repo.casefold():
+        raise PublishError(f"{repo} is now called {info.id}; use that name if you mean it, or else another one.")
 
 
 def check_card(api: HfApi, card: str, repo: str, kind: str = "model") -> None:

@@ -8,6 +8,7 @@ does: only the hash decides. WebAssembly is stored compressed, as a page downloa
 
 import gzip
 import hashlib
+import http.client
 import io
 import os
 import shutil
@@ -15,7 +16,6 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import urllib.error
 import urllib.request
 import zlib
 from dataclasses import dataclass
@@ -157,7 +157,7 @@ def fetch_from_cdn(library: Library) -> bytes:
         with urllib.request.urlopen(address, timeout=TIMEOUT) as response:  # noqa: S310 - always https
             content: bytes = response.read()
             return content
-    except (OSError, urllib.error.URLError) as error:
+    except (OSError, http.client.HTTPException) as error:
         raise PublishError(
             f"{library.name} can be fetched neither with npm nor from {CDN} ({error}); install npm, or try again."
         ) from error

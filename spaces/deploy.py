@@ -33,7 +33,15 @@ from hub.account import check_account, check_name, get_own_token
 from hub.client import UPLOAD, PublishError, ask, ask_if_there, mention_leftover, run_command
 from hub.live import check_space
 from hub.live_static import check_static_space
-from hub.repository import HUBS_OWN, add_to_collection, check_card, commit_files, read_task, refuse_tokens
+from hub.repository import (
+    HUBS_OWN,
+    add_to_collection,
+    check_card,
+    commit_files,
+    read_task,
+    refuse_renamed,
+    refuse_tokens,
+)
 from hub.staging import (
     GALLERY,
     DeployError,
@@ -166,9 +174,10 @@ def resolve_revision(model: SpaceModel, api: HfApi) -> SpaceModel:
     there = {sibling.rfilename for sibling in info.siblings or []}
     if missing := [name for name in model.required_files if name not in there]:
         raise DeployError(f"{model.repo} lacks {', '.join(missing)}; publish it again.")
-    if info.private:
-        print(f"{model.repo} is private: the Space needs a token that can read it, in its secret HF_TOKEN.")
-    return replace(model, revision=info.sha, private=bool(info.private))
+    if is_closed := bool(info.private or info.gated):
+        kind = "private" if info.private else "gated"
+        print(f"{model.repo} is {kind}: the Space needs a token that can read it, in its secret HF_TOKEN.")
+    return replace(model, revision=info.sha, private=is_closed)
 
 
 def upload_space(
@@ -181,15 +190,17 @@ def upload_space(
     """
     check_card(api, staged.read("README.md").decode(), space, "space")
     sdk = staged.header["sdk"]
-    create = partial(api.create_repo, space, repo_type="space", space_sdk=sdk, exist_ok=True)
+    create = partial(api.create_repo, space, repo_type="space", space_sdk=sdk)
     info = ask_if_there(partial(api.space_info, space), space)
     is_new = info is None
     if is_new:
         with explain_payment():
             ask(partial(create, space_hardware=options.hardware, private=options.private or None), space)
-        print(f"The Space {space} is new on the Hub, and {'private' if options.private else 'public'}.")
     with mention_leftover(space, is_new, "space"), explain_payment():
         info = info or ask(partial(api.space_info, space), space)
+        if is_new:
+            print(f"The Space {space} is new on the Hub, and {'private' if info.private else 'public'}.")
+        refuse_renamed(info, space)
         there = list_files(info)
         if there - {"README.md"} and not there.intersection(OUR_FILES) and not is_untouched(space, api):
             raise DeployError(f"{space} is another Space; choose another name with --name.")
@@ -208,10 +219,20 @@ def upload_space(
 
 
 def commit_space(space: str, staged: Staged, info: SpaceInfo, message: str, api: HfApi) -> tuple[str, bool]:
-    """Set the variables of a Space, and commit its files; return its commit, and True if anything changed."""
+    """Set the variables of a Space, and commit its files; return its commit, and True if anything changed.
+
+    If the commit fails, the variables become what they were.
+    """
     # The variables come first, because a changed one restarts the Space.
-    changed = staged.header["sdk"] == "gradio" and set_variables(space, staged.variables, api)
-    commit = commit_files(api, space, staged.files, info, message, "space")
+    has_variables = staged.header["sdk"] == "gradio"
+    before = find_variables(space, api) if has_variables else {}
+    changed = has_variables and set_variables(space, staged.variables, api)
+    try:
+        commit = commit_files(api, space, staged.files, info, message, "space")
+    except PublishError:
+        if changed:
+            set_variables(space, before, api)
+        raise
     check_files(api, space, staged, commit)
     return commit, changed or commit != info.sha
 
@@ -269,10 +290,16 @@ def check_files(api: HfApi, space: str, staged: Staged, commit: str) -> None:
         raise DeployError(f"Commit {commit} of {space} differs from what was uploaded: {names}.")
 
 
+def find_variables(space: str, api: HfApi) -> dict[str, str]:
+    """Return the MODEL_… variables of the Space."""
+    there = ask(partial(api.get_space_variables, space), space)
+    return {name: item.value for name, item in there.items() if OURS.fullmatch(name)}
+
+
 def set_variables(space: str, wanted: dict[str, str], api: HfApi) -> bool:
     """Set exactly these MODEL_… variables of the Space; return True if anything changed."""
-    there = {name: item.value for name, item in ask(partial(api.get_space_variables, space), space).items()}
-    stale = [name for name in there if OURS.fullmatch(name) and name not in wanted]
+    there = find_variables(space, api)
+    stale = [name for name in there if name not in wanted]
     new = {name: value for name, value in wanted.items() if there.get(name) != value}
     for name in stale:
         ask(partial(api.delete_space_variable, space, name), space)

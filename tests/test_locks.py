@@ -28,7 +28,13 @@ def find_versions(name: str) -> dict[str, set[str]]:
 
 
 def test_every_lock_is_one_of_those_that_are_refreshed():
-    assert sorted(path.stem for path in FOLDER.glob("*.txt")) == LOCKS
+    assert sorted(path.stem for path in FOLDER.glob("*.txt")) == sorted([*LOCKS, "pip"])  # it installs the others
+
+
+def test_the_pip_that_installs_the_locks_is_pinned_with_its_hash():
+    lines = (FOLDER / "pip.txt").read_text(encoding="utf-8").splitlines()
+    (line,) = [line for line in lines if not line.startswith("#")]
+    assert re.fullmatch(r"pip==[\d.]+ --hash=sha256:[0-9a-f]{64}", line)
 
 
 @pytest.mark.parametrize("name", LOCKS)

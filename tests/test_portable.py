@@ -174,7 +174,7 @@ def test_its_commands_are_those_of_make():
     assert (make, activate) == ("python -m venv .venv", r".venv\Scripts\activate")
     assert " -m venv .venv || " in done
     lines = [line for line in done.splitlines() if line.startswith(("pip ", "python spaces/"))]
-    assert lines.pop(0).startswith("pip install pip==")  # which only saves time
+    assert lines.pop(0).startswith("pip install --require-hashes --no-deps -r locks/pip.txt")  # which only saves time
     assert lines == others
 
 

@@ -1,6 +1,7 @@
 """hub/vendor.py: only the pinned files are kept, from npm or a CDN. Nothing here needs the network."""
 
 import gzip
+import http.client
 import io
 import subprocess
 import tarfile
@@ -42,6 +43,19 @@ def test_every_library_has_its_licence():
 
 def fail(*_, **__):
     raise OSError("no route to host")
+
+
+class Interrupted(io.BytesIO):
+    """An answer of which the end does not come."""
+
+    def read(self, *_):
+        raise http.client.IncompleteRead(b"export", 18)
+
+
+def test_a_download_that_ends_in_the_middle_gets_a_sentence(asked, tmp_path, monkeypatch):
+    monkeypatch.setattr(vendor.urllib.request, "urlopen", lambda *_, **__: Interrupted())
+    with pytest.raises(PublishError, match=r"can be fetched neither with npm .*IncompleteRead\(6 bytes read, 18 more"):
+        fetch_libraries(tmp_path)
 
 
 def test_what_is_there_and_right_is_not_fetched_again(asked, tmp_path, capsys):

@@ -1021,6 +1021,34 @@ def test_a_failure_mentions_the_new_space(hub, run):
     assert left not in again
 
 
+def test_a_failed_commit_leaves_the_variables_as_they_were(hub, run):
+    publish(hub, "salary")
+    assert is_uploaded(run("salary", "--models-owner", "me"))
+    before = dict(hub.repo("me/salary", "space").variables)
+    assert before
+    publish_again = hub.repo("me/salary").add("main", {**hub.repo("me/salary").at("main").files}, "Again", "", "me").sha
+    hub.faults.append(Fault("status", match="POST .*/commit/", status=500))
+    failed = run("salary", "--models-owner", "me")
+    assert f"MODEL_REVISION is set to {publish_again}" in failed.out
+    assert "an internal error (500: Injected status 500)" in failed.err
+    assert hub.repo("me/salary", "space").variables == before
+
+
+def test_a_space_that_was_renamed_is_not_overwritten(hub, run):
+    assert is_uploaded(run("salary"))
+    hub.repo("me/salary", "space").id = "me/renamed"
+    assert "me/salary is now called me/renamed; use that name" in run("salary").err
+
+
+@pytest.mark.parametrize("gated", ["auto", "manual"])
+def test_a_gated_model_needs_a_token_as_a_private_one_does(hub, run, gated):
+    publish(hub, "salary")
+    hub.repo("me/salary").gated = gated
+    done = run("salary", "--models-owner", "me")
+    assert "me/salary is gated: the Space needs a token that can read it, in its secret HF_TOKEN." in done.out
+    assert b"preload_from_hub" not in hub.files("me/salary", kind="space")["README.md"]
+
+
 def test_no_space_is_created_for_a_header_that_the_hub_refuses(hub, run, copy):
     path = copy / "spaces/salary/README.md"
     path.write_text(path.read_text().replace("colorFrom: ", "colorFrom: very"))

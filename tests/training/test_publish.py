@@ -223,12 +223,32 @@ def test_publishing_without_a_login_is_refused(hub, monkeypatch, tmp_path):
 
 
 def test_tokens_that_cannot_write_are_refused(hub, capsys):
-    assert "does not accept the token" in refused(token="hf_wrong")
+    assert "does not accept the given token" in refused(token="hf_wrong")
     assert "can only read" in refused(token=hub.read_token)
     hub.add_user("other")
     assert "You are me on the Hub and cannot write to other/x; use me/" in refused("other/x")
     assert "'published' has no owner" in refused("published")
     assert not hub.store.repos
+
+
+def test_a_repository_that_was_renamed_is_not_overwritten(hub):
+    """The Hub redirects from its former name."""
+    publish(SALARY, REPO)
+    hub.repo(REPO).id = "me/renamed"
+    assert refused() == "me/published is now called me/renamed; use that name if you mean it, or else another one."
+
+
+def test_a_repository_that_somebody_else_creates_meanwhile_is_not_called_ours(hub, monkeypatch):
+    create = HfApi.create_repo
+
+    def create_after_another(api, repo, **options):
+        create(api, repo)
+        return create(api, repo, **options)
+
+    monkeypatch.setattr(HfApi, "create_repo", create_after_another)
+    said = refused()
+    assert "has been created" not in said
+    assert "409" in said
 
 
 def test_a_given_token_is_used_for_every_request(hub, monkeypatch, tmp_path):
@@ -605,7 +625,7 @@ def test_what_is_missing_is_named(hub):
     ],
 )
 def test_an_account_of_an_unknown_shape_may_write(monkeypatch, account):
-    monkeypatch.setattr(check, "ask", lambda *_: account)
+    monkeypatch.setattr(check, "ask", lambda *_, **__: account)
     check.check_account(REPO, "hf_token")
 
 
