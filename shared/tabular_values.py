@@ -59,8 +59,15 @@ class NumberColumn(StrictModel):
 
 
 def strip_units(text: str) -> str:
-    """Return a text without signs of currency and % at its ends, nor one of the codes EUR, USD, GBP and CHF."""
-    return CURRENCY.sub("", text.strip(SIGNS), count=1).strip(SIGNS)
+    """Return a text without signs of currency and % at its ends, nor one of the codes EUR, USD, GBP and CHF.
+
+    A minus may stand before them, and parentheses stand for one, as in accounts: -$5 and (5 EUR).
+    """
+    bare = text.strip(SIGNS)
+    if bare.startswith("(") and bare.endswith(")"):
+        bare = f"-{bare[1:-1]}"
+    sign = bare[:1] if bare.startswith(("-", "+")) else ""
+    return sign + CURRENCY.sub("", bare[len(sign) :].strip(SIGNS), count=1).strip(SIGNS)
 
 
 def read_grouped(text: str, decimal: str) -> float:

@@ -17,6 +17,7 @@ MAX_EMPTY_ROWS = 1_048_576  # the rows of an Excel sheet, all of which it may wr
 MAX_CELL = 6_000_000  # characters, enough for a long text; Python's default is 131,072
 MAX_ROW = 6_500_000  # characters: limits the memory of a row with very many short cells
 LINES_PER_ROW = 20  # on average, at most: each line of a quoted cell takes time
+QUOTED = re.compile(r'"[^"]*+"')
 MAX_FIRST_LINE = 500_000  # characters of the first line that are searched for the delimiter
 csv.field_size_limit(MAX_CELL)
 
@@ -48,10 +49,11 @@ def find_delimiter(file: TextIO, required: Sequence[str]) -> str:
     line = next((line for line in LineReader(file, "CSV") if line.strip(BLANK)), "")[:MAX_FIRST_LINE]
     if found := EXCEL_SEPARATOR.fullmatch(line):
         return found[1]
+    unquoted = QUOTED.sub("", line)
 
     def fitness(delimiter: str) -> tuple[int, int]:
         names = clean_names(next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), []))
-        return sum(name is not None for name in match_columns(names, required)), line.count(delimiter)
+        return sum(name is not None for name in match_columns(names, required)), unquoted.count(delimiter)
 
     return max(DELIMITERS, key=fitness)
 

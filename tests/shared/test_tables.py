@@ -192,6 +192,11 @@ def test_only_ends_of_lines_count_in_a_quoted_cell(file, cell):
         read_csv(file(f'text,id\n"{cell}","never closed\n'), ["text"])
 
 
+def test_delimiters_in_quoted_names_do_not_count(file):
+    (row,) = read_csv(file('id;"Price, EUR";"Size, m2, net"\n1;2;3\n'), [])
+    assert row.cells == {"id": "1", "Price, EUR": "2", "Size, m2, net": "3"}
+
+
 def test_a_file_of_very_many_lines_is_refused(file, monkeypatch):
     """Each line of a quoted cell takes time: 50 MB of them would take minutes."""
     set_limits(monkeypatch, rows=4)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import quote
+from shared.tabular_values import is_missing
 from training.data import DataError
 from training.sentences import list_names
 
@@ -18,6 +19,11 @@ SEPARATORS = re.compile(r"[\s,;|]+")  # of words in a label
 def clean_label(label: str) -> str:
     """Return a label on one line, with single spaces and composed letters: a Mac writes ü as two characters."""
     return " ".join(unicodedata.normalize("NFC", label).split())
+
+
+def read_group(cell: str) -> str | None:
+    """Return the group in a cell; None if it is missing, which is no group."""
+    return None if is_missing(cell) else clean_label(cell)
 
 
 def index_labels(

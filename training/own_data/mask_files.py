@@ -9,6 +9,7 @@ from training.data import DataError
 from training.own_data.folders import list_files
 from training.own_data.mask_classes import LISTS, Classes, read_classes
 from training.own_data.picture_files import find_pictures
+from training.own_data.picture_labels import fold
 from training.own_data.problems import Problems
 from training.sentences import list_names
 from training.splitting import PART_NAMES, PARTS, TRAIN, name_parts
@@ -108,14 +109,14 @@ def match_masks(root: Path, part: str | None, problems: Problems) -> list[Pair]:
     by_name: dict[str, list[Path]] = {}
     for path in list_files(masks):
         if path.suffix.lower() in (*MASK_SUFFIXES, ".jpg", ".jpeg"):
-            by_name.setdefault(path.relative_to(masks).with_suffix("").as_posix().casefold(), []).append(path)
+            by_name.setdefault(fold(path.relative_to(masks).with_suffix("").as_posix()), []).append(path)
     stems = {path: path.relative_to(images).with_suffix("").as_posix() for path in paths}
     listed = {} if part or parts else read_lists(root, stems.values())
-    others = {stem.casefold() for stem in stems.values()}
+    others = {fold(stem) for stem in stems.values()}
     pairs, used, matched = [], set[Path](), False
     for path, name in stems.items():
-        keys = [key for key in name_masks(name.casefold(), path.suffix.casefold()) if key in by_name]
-        matches = next((by_name[key] for key in keys if key == name.casefold() or key not in others), [])
+        keys = [key for key in name_masks(fold(name), path.suffix.casefold()) if key in by_name]
+        matches = next((by_name[key] for key in keys if key == fold(name) or key not in others), [])
         matched |= bool(matches)
         if not matches:
             problems.add(path, f"It has no mask {masks.name}/{name}.png.")
@@ -147,7 +148,7 @@ def read_lists(root: Path, names: Iterable[str]) -> dict[str, str]:
     """
     by_ending: dict[str, set[str]] = {}
     for name in names:
-        folders = name.casefold().split("/")
+        folders = fold(name).split("/")
         for start in range(len(folders)):
             by_ending.setdefault("/".join(folders[start:]), set()).add(name)
     found: dict[str, str] = {}
@@ -166,7 +167,7 @@ def match_line(line: str, by_ending: Mapping[str, set[str]]) -> str | None:
     """Return the picture that a line of a list names, by its path or the end of it; None if it is none or several."""
     first, *rest = line.split(maxsplit=1)
     for text in (line, first) if rest and MORE.fullmatch(rest[0]) else (line,):
-        path = text.casefold().replace("\\", "/").strip("/")
+        path = fold(text).replace("\\", "/").strip("/")
         folders = path.split("/")
         for start in range(len(folders)):
             ending = "/".join(folders[start:])

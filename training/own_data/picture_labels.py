@@ -8,7 +8,7 @@ from pathlib import Path
 
 from training.data import DataError, is_clutter
 from training.own_data.folders import check_labels, find_label, find_parts
-from training.own_data.labels import clean_label
+from training.own_data.labels import clean_label, read_group
 from training.own_data.options import PATTERN, DataOptions
 from training.own_data.problems import Problems
 from training.own_data.tables import LABELS, OwnTable, read_division, read_own_table
@@ -106,7 +106,7 @@ def label_by_csv(
             problems.add(where, f"There is no picture {name} in {folder}.")
         else:
             part = find_part(matches[0].relative_to(folder))
-            found.append(Labelled(matches[0], label, part, row[group_column] if group_column else None))
+            found.append(Labelled(matches[0], label, part, read_group(row[group_column]) if group_column else None))
             rows.append(number)
     if missing and missing == len(names.table):
         raise DataError(

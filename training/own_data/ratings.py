@@ -1,5 +1,6 @@
 """Read a user's own ratings, and the titles and kinds of what is rated, from tables; check and describe them."""
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
@@ -23,6 +24,7 @@ from training.ratings.movies import Ratings
 from training.sentences import list_names, print_lines
 from training.splitting import TEST, split_by_time
 
+WITH_YEAR = re.compile(r"\(\d{4}\)$")
 USERS = (
     "userid", "user_id", "user-id", "user id", "user", "reader", "readerid", "reader_id", "customer", "customerid",
     "customer_id", "reviewerid", "reviewer_id", "reviewer", "member", "person", "uid", "username", "kunde", "nutzer",
@@ -391,7 +393,7 @@ def describe_items(table: OwnTable, item: str, rated: Collection[str], is_named:
         words = clean_label(row.get(title or "", ""))
         untitled += name in first and not words
         when = parse_number(row.get(year or "", ""))
-        is_year = 1000 <= when <= 2999 and not words.endswith(")")
+        is_year = 1000 <= when <= 2999 and not WITH_YEAR.search(words)
         titles.append((words or name) + (f" ({when:.0f})" if is_year else ""))
         genres.append("|".join(part.strip() for part in row.get(kinds or "", "").split("|") if part.strip()))
     if title and untitled:

@@ -14,7 +14,7 @@ from pandas.api.types import union_categoricals
 from shared.dates import ISO, format_date
 from shared.errors import quote
 from shared.limits import LIMITS
-from shared.tabular_values import MISSING, is_missing
+from shared.tabular_values import MISSING
 from shared.text import parse_number
 from training.data import DataError
 from training.own_data.column_types import (
@@ -29,7 +29,7 @@ from training.own_data.column_types import (
     read_columns,
 )  # fmt: skip
 from training.own_data.columns import find_column
-from training.own_data.labels import clean_label, describe_alike
+from training.own_data.labels import describe_alike, read_group
 from training.own_data.options import DataOptions
 from training.own_data.problems import Problems
 from training.own_data.tables import find_tables, read_division, read_own_table
@@ -436,7 +436,7 @@ def make_keys(
         lines = [f"Equal rows are kept in one part of the split: {copies:,} repeat another one."] * bool(copies)
     if groups is not None:
         for row, value in enumerate(groups):
-            keys[row] += [] if is_missing(value) else [("group", clean_label(value))]
+            keys[row] += [("group", group)] if (group := read_group(value)) is not None else []
     return keys, lines
 
 

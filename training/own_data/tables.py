@@ -138,6 +138,9 @@ def find_tables(data: Path) -> dict[Path, str | None]:
     """Return the tables of a data set and the part that each is: a file, train.csv and the like, or the only table.
 
     A folder of text files has none, though there may be a table beside them.
+
+    Raises:
+        DataError: a part is there twice, such as train.csv and train.parquet.
     """
     if data.is_file():
         return {data: None}
@@ -145,6 +148,9 @@ def find_tables(data: Path) -> dict[Path, str | None]:
         return {}
     tables = list_tables(data)
     parts: dict[Path, str | None] = {path: PART_NAMES[stem] for path, stem in tables.items() if stem in PART_NAMES}
+    stems = [tables[path] for path in parts]
+    if same := [path.name for path in parts if stems.count(tables[path]) > 1]:
+        raise DataError(f"{data} has {' and '.join(same)}, whose rows may be the same; keep one of them.")
     if TRAIN in parts.values():
         return parts
     return dict.fromkeys(tables) if len(tables) == 1 and not has_texts(data) else {}

@@ -25,7 +25,7 @@ from training.own_data.folders import (
     list_files,
     name_kind,
 )
-from training.own_data.labels import clean_label, count_labels, describe_alike, index_labels
+from training.own_data.labels import clean_label, count_labels, describe_alike, index_labels, read_group
 from training.own_data.options import DataOptions
 from training.own_data.problems import Problems
 from training.own_data.tables import LABELS, find_tables, name_data, read_division, read_own_table
@@ -195,7 +195,7 @@ def read_rows(
     return [
         Row(
             row[text], row[label], f"{where}{place}", row_part,
-            (row[group] or None) if group else None, row[time] if time else None,
+            read_group(row[group]) if group else None, row[time] if time else None,
         )
         for (place, row), row_part in zip(table.iterate(), parts or repeat(part), strict=False)
     ]  # fmt: skip

@@ -1,10 +1,13 @@
 """Unpack a zip of a user's own data."""
 
+import contextlib
 import shutil
 import zipfile
 from pathlib import Path
 
 from training.data import DataError, is_clutter
+
+UTF_8 = 0x800  # the flag of a name in UTF-8; other names are in code page 437
 
 
 def unpack(path: Path, folder: Path) -> Path:
@@ -25,6 +28,9 @@ def unpack(path: Path, folder: Path) -> Path:
     try:
         with zipfile.ZipFile(path) as archive:
             for item in archive.infolist():
+                if not item.flag_bits & UTF_8:  # a Mac's Finder writes UTF-8 and does not say so
+                    with contextlib.suppress(UnicodeError):
+                        item.filename = item.filename.encode("cp437").decode()
                 item.filename = item.filename.replace("\\", "/")  # some programs on Windows write these
                 if not item.filename.endswith("/") and not is_clutter(Path(item.filename)):
                     archive.extract(item, folder)

@@ -37,7 +37,9 @@ export function parseNumber(value, decimal = null) {
   const read = (thousands, point) => Number(text.replace(thousands, "").replace(point, "."));
   if (decimal && typeof value === "string") {
     const marks = `[${decimal === "," ? "." : ","} '\u2019]`; // of thousands
-    const bare = text.replace(SIGNS, "").replace(CODES, "").replace(SIGNS, "");
+    const signed = text.replace(SIGNS, "").replace(/^\((.*)\)$/, "-$1"); // (5) is -5, as in accounts
+    const sign = /^[-+]/.test(signed) ? signed[0] : "";
+    const bare = sign + signed.slice(sign.length).replace(SIGNS, "").replace(CODES, "").replace(SIGNS, "");
     const whole = `(\\d+|[1-9]\\d{0,2}(${marks}\\d{3})+)?`;
     const isNumber = new RegExp(`^[-+]?${whole}([${decimal}]\\d*)?(e[-+]?\\d+)?$`, "i").test(bare);
     const found = parseFloat(bare.replace(new RegExp(marks, "g"), "").replace(decimal, "."));

@@ -69,6 +69,17 @@ def decode(found):
     return {pair.name: found.read(pair, pair.size) for pairs in found.parts.values() for pair in pairs}
 
 
+def test_names_may_differ_in_how_they_compose_letters(streets):
+    """A Mac writes ü as two characters; a program that draws masks may not."""
+    (picture, *_), (mask, *_) = (sorted((streets / name).iterdir()) for name in ("images", "labels"))
+    picture.rename(picture.with_stem("Cafe\u0301"))
+    mask.rename(mask.with_stem("Café"))
+    (streets / "valid.txt").write_text("CAFÉ\n", encoding="utf-8")
+    found = read(streets)
+    assert sum(sizes(found)) == 12
+    assert len(found.parts[VALID]) == 1
+
+
 def test_indices_without_a_list_are_found(streets, capsys):
     found = read(streets)
     assert found.classes.names == ("class 0", "class 1", "class 2", "class 3")

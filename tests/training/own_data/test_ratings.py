@@ -73,6 +73,14 @@ def test_items_and_users_that_look_alike_are_named(read, books):
     assert f"meant as one: {ratings.loc[0, 'book']} and {ratings.loc[0, 'book'].lower()}.\n" in said
 
 
+def test_a_title_that_ends_in_parentheses_gets_its_year(read, books):
+    ratings, items = books
+    items.loc[0, "title"], items.loc[1, "title"] = "Tale (The Cut)", "Tale (1812)"
+    found, _ = read(ratings, items)
+    assert found.movies.loc["b-0", "title"] == "Tale (The Cut) (1900)"
+    assert found.movies.loc["b-1", "title"] == "Tale (1812)"
+
+
 def test_columns_and_scale_are_found_and_said(read, books):
     found, printed = read(*books)
     assert "users are in the column reader, items in book, ratings in points" in printed

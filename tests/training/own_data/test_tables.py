@@ -12,7 +12,7 @@ pytest.importorskip("torch", reason="torch is not installed: make test-all")
 from training.data import DataError
 from training.own_data import tables
 from training.own_data.problems import Problems
-from training.own_data.tables import list_tables, name_data, read_own_table
+from training.own_data.tables import find_tables, list_tables, name_data, read_own_table
 
 pytestmark = pytest.mark.training
 
@@ -114,6 +114,15 @@ def test_the_tables_of_a_folder(tmp_path):
     (tmp_path / "folder.csv").mkdir()
     found = {path.name: stem for path, stem in list_tables(Path(tmp_path)).items()}
     assert found == {"Ratings.CSV": "ratings", "items.csv.gz": "items", "test.v2.parquet": "test.v2"}
+
+
+def test_a_part_that_is_there_twice_is_refused(tmp_path):
+    for name in ("train.csv", "test.csv", "train_1.csv"):
+        (tmp_path / name).write_text("a,b\n")
+    assert [path.name for path in find_tables(tmp_path)] == ["test.csv", "train.csv"]
+    (tmp_path / "Train.tsv").write_text("a\tb\n")
+    with pytest.raises(DataError, match=r"has Train.tsv and train.csv, whose rows may be the same; keep one of them"):
+        find_tables(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,10 @@ def test_groups_stay_together(tmp_path):
     authors = {text: author for text, _, author in rows}
     groups = [{authors[text] for text in part.texts} for part in found.parts.values()]
     assert sum(map(len, groups)) == len(set.union(*groups)) == 40
+    rows = [(text, label, "n/a" if index % 2 else author) for index, (text, label, author) in enumerate(rows)]
+    path.write_text(join_rows(header=("text", "label", "author"), rows=rows), encoding="utf-8")
+    unknown = {text for text, _, author in rows if author == "n/a"}  # they are no group
+    assert all(unknown & set(part.texts) for part in read(path, group="author").parts.values())
     with pytest.raises(DataError, match="There is a column 'author'; did you mean it"):
         read(path, group="autor")
     with pytest.raises(DataError, match="--group label leaves too few groups of a label"):

@@ -38,6 +38,23 @@ def test_the_data_begins_where_the_labels_are(tmp_path, names, start):
     assert files == {name for name in clean if "/." not in f"/{name}" and "MACOSX" not in name and name[-1] != "/"}
 
 
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [("Müsli".encode(), "Müsli"), ("Mu\u0308sli".encode(), "Mu\u0308sli"), ("Müsli".encode("cp437"), "Müsli")],
+)
+def test_names_that_are_not_said_to_be_utf_8_are_read(tmp_path, written, name):
+    """A Mac's Finder writes UTF-8 so, and older programs code page 437."""
+    placeholder = "x" * len(written)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(f"{placeholder}/1.jpg", b"1")
+        archive.writestr("Brot/1.jpg", b"2")
+    content = (tmp_path / "a.zip").read_bytes()
+    assert content.count(placeholder.encode()) == 2
+    (tmp_path / "a.zip").write_bytes(content.replace(placeholder.encode(), written))
+    folder = unpack(tmp_path / "a.zip", tmp_path / "data")
+    assert {path.name for path in folder.iterdir()} == {name, "Brot"}
+
+
 def test_what_is_no_zip_gets_a_sentence(tmp_path):
     with pytest.raises(DataError, match="There is no file"):
         unpack(tmp_path / "a.zip", tmp_path / "data")
