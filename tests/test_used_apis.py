@@ -280,7 +280,8 @@ def test_the_finder_sees_what_our_code_does():
     used, events = find_used()
     calls = {(name, item) for name, each in used.items() for call in each.calls for item in call.names}
     assert {
-        ("huggingface_hub.HfApi.create_repo", "exist_ok"),  # by a variable that is annotated, and by partial
+        ("huggingface_hub.HfApi.create_repo", "private"),  # by a variable that is annotated
+        ("huggingface_hub.HfApi.create_repo", "space_sdk"),  # by partial
         ("huggingface_hub.HfApi.create_collection", "exists_ok"),  # by one that is assigned
         ("huggingface_hub.get_hf_file_metadata", "timeout"),
         ("onnxruntime.InferenceSession", "providers"),
