@@ -16,6 +16,9 @@ MAX_RATIO = 200  # unpacked size to packed size, for files over a megabyte
 MAX_DIRECTORY_BYTES = 1_000_000  # zipfile reads the whole directory into memory
 MAX_LABEL = 200  # characters
 
+TOO_MANY_FILES = "There are more than {} files; split them."
+TOO_MANY_MEMBERS = "The zip file has more than {} files; split them."
+
 UNSAFE = re.compile(r"[^\w .()+-]")  # in a file name
 DRIVE = re.compile(r"[A-Za-z]:")
 DIGITS = "123456789¹²³"
@@ -59,7 +62,7 @@ def count_files(paths: Sequence[str | Path] | None) -> int:
         else:
             count += 1
         if count > LIMITS.batch_files:
-            raise _make_count_error("There are")
+            raise BadInput(TOO_MANY_FILES.format(LIMITS.batch_files))
     if total > LIMITS.zip_bytes:
         raise BadInput(f"The zips hold more than {LIMITS.zip_bytes / 1e6:g} MB; send fewer at a time.")
     return count
@@ -166,7 +169,7 @@ class _File(io.BufferedReader):
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > self.most:
             left = self.seek(0, io.SEEK_END)
-            raise _make_count_error() if size <= left else zipfile.BadZipFile
+            raise BadInput(TOO_MANY_MEMBERS.format(LIMITS.batch_files)) if size <= left else zipfile.BadZipFile
         return super().read(size)
 
 
@@ -174,13 +177,9 @@ def _check_limits(members: list[zipfile.ZipInfo]) -> None:
     if not members:
         raise BadInput("The zip file has no files in it.")
     if len(members) > LIMITS.batch_files:
-        raise _make_count_error()
+        raise BadInput(TOO_MANY_MEMBERS.format(LIMITS.batch_files))
     if sum(member.file_size for member in members) > LIMITS.zip_bytes:
         raise BadInput(f"The zip file's contents are larger than {LIMITS.zip_bytes / 1e6:g} MB; split it.")
-
-
-def _make_count_error(what: str = "The zip file has") -> BadInput:
-    return BadInput(f"{what} more than {LIMITS.batch_files} files; split them.")
 
 
 def _is_wanted(member: zipfile.ZipInfo) -> bool:

@@ -221,20 +221,21 @@ def upload_space(
 def commit_space(space: str, staged: Staged, info: SpaceInfo, message: str, api: HfApi) -> tuple[str, bool]:
     """Set the variables of a Space, and commit its files; return its commit, and True if anything changed.
 
-    If the commit fails, the variables become what they were.
+    If a variable or the commit fails, the variables become what they were.
     """
     # The variables come first, because a changed one restarts the Space.
     has_variables = staged.header["sdk"] == "gradio"
     before = find_variables(space, api) if has_variables else {}
-    changed = has_variables and set_variables(space, staged.variables, api)
+    wanted = staged.variables if has_variables else {}
     try:
+        set_variables(space, before, wanted, api)
         commit = commit_files(api, space, staged.files, info, message, "space")
     except PublishError:
-        if changed:
-            set_variables(space, before, api)
+        if before != wanted:
+            set_variables(space, find_variables(space, api), before, api)
         raise
     check_files(api, space, staged, commit)
-    return commit, changed or commit != info.sha
+    return commit, before != wanted or commit != info.sha
 
 
 def list_files(info: SpaceInfo) -> set[str]:
@@ -296,18 +297,16 @@ def find_variables(space: str, api: HfApi) -> dict[str, str]:
     return {name: item.value for name, item in there.items() if OURS.fullmatch(name)}
 
 
-def set_variables(space: str, wanted: dict[str, str], api: HfApi) -> bool:
-    """Set exactly these MODEL_… variables of the Space; return True if anything changed."""
-    there = find_variables(space, api)
-    stale = [name for name in there if name not in wanted]
-    new = {name: value for name, value in wanted.items() if there.get(name) != value}
-    for name in stale:
-        ask(partial(api.delete_space_variable, space, name), space)
-        print(f"{name} is deleted; it was {there[name]}")
-    for name, value in new.items():
-        ask(partial(api.add_space_variable, space, name, value), space)
-        print(f"{name} is set to {value}")
-    return bool(stale or new)
+def set_variables(space: str, there: dict[str, str], wanted: dict[str, str], api: HfApi) -> None:
+    """Set exactly these MODEL_… variables of a Space that has those of `there`, and print what changed."""
+    for name, value in there.items():
+        if name not in wanted:
+            ask(partial(api.delete_space_variable, space, name), space)
+            print(f"{name} is deleted; it was {value}")
+    for name, value in wanted.items():
+        if there.get(name) != value:
+            ask(partial(api.add_space_variable, space, name, value), space)
+            print(f"{name} is set to {value}")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -25,6 +25,7 @@ from gradio.utils import get_function_params, get_type_hints, get_upload_folder,
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
+from ..archives import TOO_MANY_FILES
 from ..limits import LIMITS
 from .languages import translate_answer
 from .rates import EventRate
@@ -43,7 +44,6 @@ NOT_UPLOADED = (
     "Web addresses are not fetched."
 )
 TOO_MANY_ITEMS = "Lists and mappings may have at most {:,} items in total."
-TOO_MANY_FILES = "There are more than {} files; split them."  # as of a zip with too many: see shared/archives.py
 MAX_PATH = 500  # characters of an upload's path in the upload folder: a hash, and a name of at most 255 bytes
 MAX_FORWARDED = 2000  # characters at the end of X-Forwarded-For
 ITEM_BYTES = 300  # of memory that an item of a list or mapping takes at most, without the characters of texts

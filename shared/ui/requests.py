@@ -12,8 +12,9 @@ from typing import Any
 import gradio as gr
 from starlette.concurrency import run_in_threadpool
 
+from ..archives import TOO_MANY_FILES
 from ..limits import LIMITS
-from .fair_queue import NO_ENDPOINT, TOO_MANY_FILES, FairQueue, is_data_url, is_uploaded
+from .fair_queue import NO_ENDPOINT, FairQueue, is_data_url, is_uploaded
 from .http_body import REQUEST
 from .http_guard import DISK_FULL, INVALID_REQUEST, REQUEST_ERRORS, count_free_bytes, describe_disk_error
 from .storage import keep_bytes

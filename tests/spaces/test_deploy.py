@@ -1034,6 +1034,18 @@ def test_a_failed_commit_leaves_the_variables_as_they_were(hub, run):
     assert hub.repo("me/salary", "space").variables == before
 
 
+def test_a_variable_that_cannot_be_set_leaves_the_others_as_they_were(hub, run):
+    publish(hub, "salary")
+    assert is_uploaded(run("salary"))
+    variables = hub.repo("me/salary", "space").variables
+    variables.update(MODEL_REPO_RATING="me/rating")
+    hub.faults.append(Fault("status", match="POST .*/variables", status=400, times=1))
+    failed = run("salary", "--models-owner", "me")
+    assert "MODEL_REPO_RATING is deleted; it was me/rating" in failed.out
+    assert "Injected status 400" in failed.err
+    assert variables == {"MODEL_REPO_RATING": "me/rating"}
+
+
 def test_a_space_that_was_renamed_is_not_overwritten(hub, run):
     assert is_uploaded(run("salary"))
     hub.repo("me/salary", "space").id = "me/renamed"

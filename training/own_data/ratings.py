@@ -338,6 +338,25 @@ def add_years(table: OwnTable, item: str) -> OwnTable:
     return replace(table, table=table.table.assign(**{item: joined}))
 
 
+def fill_descriptions(table: OwnTable, items: NDArray[np.intp]) -> OwnTable:
+    """Return ratings where an empty title, kind or year is the first one that the same item has elsewhere.
+
+    Args:
+        table: the ratings.
+        items: the number of the item of each row, from 0.
+    """
+    filled = {}
+    for name in find_descriptions(table.columns):
+        cells = table.table[name].cat
+        is_empty = np.array([not text.strip() for text in cells.categories])[cells.codes]
+        rows = np.flatnonzero(~is_empty)[::-1]
+        first = np.full(items.max() + 1, -1)
+        first[items[rows]] = rows  # of several rows of an item, the last assigned is its first
+        source = np.where(is_empty & (first[items] >= 0), first[items], np.arange(len(items)))
+        filled[name] = table.table[name].take(source).set_axis(table.table.index)
+    return replace(table, table=table.table.assign(**filled))
+
+
 def find_constant(table: OwnTable, same: NDArray[np.intp]) -> list[str]:
     """Return the columns of ratings that describe the items, and print which others have a usual name.
 
@@ -368,6 +387,8 @@ def describe_items(table: OwnTable, item: str, rated: Collection[str], is_named:
         DataError: the table has none of them.
     """
     ids = clean_cells(table.table[item])
+    if not is_named:
+        table = fill_descriptions(table, ids.codes)
     rows = pd.Series(ids.codes).drop_duplicates()  # the first of each item
     cells = table.table.iloc[rows.index].astype(object).to_dict("records")
     first = dict(zip(ids.categories[rows], cells, strict=True))

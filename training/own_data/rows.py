@@ -113,6 +113,7 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
         DataError: the data cannot be used.
     """
     problems = Problems(data, own.skip_bad, "rows")
+    asked = own.time
     source, own = settle_division(read_source(data, (target, *list_reported(own)), problems, seed), target, own)
     roles = assign_roles(source, target, own, data)
     name, columns = roles.target, roles.columns
@@ -131,6 +132,11 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
     print_lines(lines := lines + copies)
     parts = [source.parts[row] for row in np.flatnonzero(given).tolist()]
     if TEST in source.parts and TEST not in parts:
+        if asked:
+            raise DataError(
+                f"No row of the given test has a target ({name}); leave the test out, and --time {asked} divides the "
+                "other rows."
+            )
         print(f"No row of the given test has a target ({name}), so a part of the others is the test.")
     times = values[roles.time].rename(roles.time) if roles.time else None
     rows, split = divide(y, bool(labels), parts, keys, times, seed)

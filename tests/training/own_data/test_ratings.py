@@ -101,6 +101,19 @@ def test_titles_may_be_in_the_table_of_ratings_and_ids_stand_in_for_missing_ones
     assert "10 items have no title; their ids stand in for it." in printed
 
 
+def test_a_title_that_some_ratings_lack_is_that_of_the_others(read, books):
+    ratings = books[0].merge(books[1], on="book")
+    mine = ratings.index[ratings["book"] == "b-7"]
+    ratings.loc[mine[0], ["title", "categories"]] = ""
+    ratings.loc[mine[-1], "title"] = " "
+    ratings.loc[ratings["book"] == "b-9", "title"] = ""
+    found, printed = read(ratings)
+    assert found.movies.loc["b-7"].tolist() == ["Tale 7 (1907)", "crime"]
+    assert found.movies.loc["b-9", "title"] == "b-9 (1909)"
+    assert found.movies.loc["b-8", "title"] == "Tale 8 (1908)"
+    assert "differs between ratings" not in printed
+
+
 def test_names_of_users_are_no_titles(read, books):
     ratings = books[0].rename(columns={"reader": "name"})
     found, printed = read(ratings.assign(year=2000 + ratings.index % 20), user_column="name")

@@ -824,6 +824,19 @@ def test_a_time_changes_nothing_where_the_test_is_given(tmp_path, capsys, table)
         pd.testing.assert_frame_equal(getattr(plain, part).table, getattr(timed, part).table)
 
 
+def test_a_given_test_without_targets_keeps_time_from_dividing_the_rows(tmp_path, capsys, table):
+    table["Jahr"] = [str(1900 + row % 90) for row in range(COUNT)]
+    (tmp_path / "train.csv").write_text(spell(table[:160]), encoding="utf-8")
+    (tmp_path / "test.csv").write_text(spell(table[160:].assign(gekündigt="")), encoding="utf-8")
+    found = read_own_rows(tmp_path, "gekündigt", DataOptions(), 42)
+    assert (len(found.train), len(found.test), found.split) == (128, 32, "held-out fifth")
+    assert "No row of the given test has a target (gekündigt), so a part" in capsys.readouterr().out
+    with pytest.raises(DataError, match=r"\(gekündigt\); leave the test out, and --time Jahr divides the other rows"):
+        read_own_rows(tmp_path, "gekündigt", DataOptions(time="Jahr"), 42)
+    (tmp_path / "test.csv").unlink()
+    assert read_own_rows(tmp_path, "gekündigt", DataOptions(time="Jahr"), 42).split == "last fifth by Jahr"
+
+
 def test_rows_to_validate_on_are_not_in_the_test_either(tmp_path, capsys, table):
     for name, part in {"train": table[:120], "valid": table[110:170], "test": table[160:]}.items():
         (tmp_path / f"{name}.csv").write_text(spell(part), encoding="utf-8")
