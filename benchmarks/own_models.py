@@ -3,10 +3,12 @@
 python -m benchmarks.own_models runs/breeds runs/mails
 """
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from shared.errors import CheckpointError
 from shared.metrics import Metrics, Peer
 
 HEADER = """\
@@ -38,9 +40,14 @@ def format_peer(peer: Peer, reached: str) -> str:
 
 def main(arguments: Sequence[str]) -> None:
     """Print a row for each checkpoint folder."""
-    print(HEADER)
-    for name in arguments:
-        print(format_row(Path(name)))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", metavar="FOLDER", nargs="+", type=Path, help="a checkpoint folder")
+    folders = parser.parse_args(arguments).folders
+    try:
+        rows = [format_row(folder) for folder in folders]
+    except CheckpointError as error:
+        sys.exit(str(error))
+    print("\n".join([HEADER, *rows]))
 
 
 if __name__ == "__main__":

@@ -23,11 +23,12 @@ import pyarrow.parquet as pq
 import ray
 from tqdm import tqdm
 
-from shared import BadInput, load_model
+from shared import BadInput, CheckpointError, load_model
 from shared.config import CONFIG_FILE, sha256
 from shared.console import guard_output
+from shared.tables import rename_columns
 
-PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+PICTURES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
 Part = tuple[int, int, int]  # row group of the Parquet file, first row in it, number of rows
 
 
@@ -50,6 +51,15 @@ def convert_to_parquet(source: Path, out: Path) -> Path:
             for batch in reader:
                 writer.write_batch(batch)
     return partial.replace(path)
+
+
+def find_problem(model: Any, path: Path) -> str:
+    """Return a sentence if a Parquet file has no rows, or lacks a column that the model needs; else ""."""
+    about = pq.ParquetFile(path)
+    needed = model.columns or ["file"]
+    if missing := [name for name in needed if name not in about.schema_arrow.names]:
+        return f"The input lacks the column {missing[0]}; the model needs {', '.join(needed)}."
+    return "" if about.metadata.num_rows else "There is nothing to score in the input."
 
 
 def list_parts(path: Path, part_rows: int) -> list[Part]:
@@ -105,7 +115,7 @@ class Scorer:
         """Score and write one part; return the number of rows with an error."""
         table = read(self.source, part)
         added = [make_cells(answer) for answer in self.model.predict_each(read_items(self.model, table))]
-        table = table.rename_columns([f"{name} (yours)" if name in self.types else name for name in table.column_names])
+        table = table.rename_columns(rename_columns(table.column_names, list(self.types)))
         for name, kind in self.types.items():
             table = table.append_column(name, pa.array([row.get(name) for row in added], kind))
         partial = self.out / f"{name_part(part)}.partial"
@@ -127,6 +137,29 @@ def time_plain_loop(model: Any, asked: list[Any], at_once: int) -> float:
     return len(asked) / (time.perf_counter() - began)
 
 
+def prepare(options: argparse.Namespace) -> tuple[Any, Path, Path]:
+    """Return the model, the input as Parquet, and the output folder; exit with a sentence if they cannot be used."""
+    out = options.out.resolve()
+    if not options.input.exists():
+        sys.exit(f"There is no {options.input}; INPUT is a folder of pictures, or a Parquet or CSV file of rows.")
+    try:
+        model = load_model(options.model)
+    except CheckpointError as error:
+        sys.exit(str(error))
+    out.mkdir(parents=True, exist_ok=True)
+    asked_of = {"model": sha256(options.model / CONFIG_FILE), "input": str(options.input.resolve())}
+    asked_of |= {"changed": options.input.stat().st_mtime, "part_rows": options.part_rows}
+    if (out / "run.json").exists() and json.loads((out / "run.json").read_text(encoding="utf-8")) != asked_of:
+        sys.exit(f"{out} has parts of another model, input or size; choose an empty folder.")
+    (out / "run.json").write_text(json.dumps(asked_of), encoding="utf-8", newline="\n")
+    source = convert_to_parquet(options.input, out)
+    if problem := find_problem(model, source):
+        (out / "rows.parquet").unlink(missing_ok=True)  # or it would stand for the input of the next run
+        (out / "run.json").unlink()
+        sys.exit(problem)
+    return model, source, out
+
+
 def main() -> None:
     """Score the missing parts, and print the speed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -139,17 +172,7 @@ def main() -> None:
         "--compare-with-loop", type=int, default=0, metavar="ROWS", help="also time a plain loop over this many rows"
     )
     options = parser.parse_args()
-    out = options.out.resolve()
-    out.mkdir(parents=True, exist_ok=True)
-    model = load_model(options.model)
-
-    asked_of = {"model": sha256(options.model / CONFIG_FILE), "input": str(options.input.resolve())}
-    asked_of |= {"changed": options.input.stat().st_mtime, "part_rows": options.part_rows}
-    if (out / "run.json").exists() and json.loads((out / "run.json").read_text(encoding="utf-8")) != asked_of:
-        sys.exit(f"{out} has parts of another model, input or size; choose an empty folder.")
-    (out / "run.json").write_text(json.dumps(asked_of), encoding="utf-8", newline="\n")
-    source = convert_to_parquet(options.input, out)
-
+    model, source, out = prepare(options)
     parts = list_parts(source, options.part_rows)
     written = {path.name for path in out.glob("part-*.parquet")}
     missing = [part for part in parts if name_part(part) not in written]

@@ -6,6 +6,7 @@ They are pinned by version and SHA-256, and never committed. npm fetches them wh
 does: only the hash decides. WebAssembly is stored compressed, as a page downloads it.
 """
 
+import argparse
 import gzip
 import hashlib
 import http.client
@@ -169,6 +170,7 @@ def hash_bytes(content: bytes) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     try:
         fetch_libraries()
     except PublishError as error:

@@ -4,6 +4,7 @@ STATED has those of packages for other systems, which are not installed here. A 
 needs a sentence in CONDITIONS.
 """
 
+import argparse
 import re
 from collections.abc import Iterable
 from importlib.metadata import PackageMetadata, PackageNotFoundError, metadata
@@ -150,5 +151,6 @@ What is asked for beyond a notice:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     FILE.write_text(make_document(), encoding="utf-8", newline="\n")
     print(f"Wrote {FILE.relative_to(FOLDER.parent)}.")

@@ -13,6 +13,7 @@ the machine, and so does its hash. `make test-all` installs them last, in the ve
 left out, too: every environment has one.
 """
 
+import argparse
 import re
 import subprocess
 import sys
@@ -68,4 +69,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     main()

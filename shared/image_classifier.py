@@ -147,7 +147,7 @@ class ImageClassifier(Predictor[ImageClassifierConfig, Source, ImageClassifierPr
         in_distribution = score >= self.config.in_distribution_threshold
         return ImageClassifierPrediction(likeliest if in_distribution else None, probabilities, in_distribution, score)
 
-    def predict_each(self, items: Sequence[Source]) -> list[ImageClassifierPrediction | BadInput]:
+    def _predict_all(self, items: Sequence[Source]) -> list[ImageClassifierPrediction | BadInput]:
         """Classify pictures, two at a time; the result for an unreadable picture is a BadInput."""
         return answer_each(self.predict, items)
 

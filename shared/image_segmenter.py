@@ -196,7 +196,7 @@ class ImageSegmenter(Predictor[ImageSegmenterConfig, Source, ImageSegmenterPredi
         """
         return round(self.count_mask_pixels(image) * self._pixel_cost) + NETWORK_PIXELS
 
-    def predict_each(self, items: Sequence[Source]) -> list[ImageSegmenterPrediction | BadInput]:
+    def _predict_all(self, items: Sequence[Source]) -> list[ImageSegmenterPrediction | BadInput]:
         """Segment pictures, two at a time; the result for an unreadable picture is a BadInput.
 
         A prediction takes 5 bytes of memory per pixel.

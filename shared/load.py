@@ -49,8 +49,8 @@ def load_model(
             denied, or it does not arrive undamaged in time.
     """
     text = str(source)
-    if deadline is not None and deadline <= 0:
-        raise CheckpointError(f"deadline must be a number of seconds above 0, not {deadline}.")
+    if deadline is not None and not (isinstance(deadline, int | float) and deadline > 0):
+        raise CheckpointError(f"deadline must be a number of seconds above 0, not {deadline!r:.50}.")
     is_url = not isinstance(source, Path) and URL.match(text)
     if not is_url and (isinstance(source, Path) or not is_name(text)):
         folder = Path(os.path.expanduser(text))

@@ -28,6 +28,7 @@ ACCENTS = re.compile(
     "|[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u064b-\u0655]"  # vowels of Hebrew and Arabic
 )
 LAST_ARTICLE = re.compile(r"^([^(]*), (the|an?)( \(.*)?$")
+HYPHENS = re.compile("[\u00b7\u2010-\u2015]")  # the dot of WALL\u00b7E, and dashes, for which keyboards have a hyphen
 
 
 @dataclass(frozen=True)
@@ -184,5 +185,6 @@ def _list_pairs(text: str) -> set[str]:
 
 def _fold_title(title: str) -> str:
     """Return a title without case and accents, with its article first: "Matrix, The" becomes "the matrix"."""
-    letters = unicodedata.normalize("NFD", normalise_name(title).replace("\u0131", "i"))  # dotless i
+    name = HYPHENS.sub("-", normalise_name(title)).replace("\u0131", "i")  # dotless i
+    letters = unicodedata.normalize("NFD", name)
     return LAST_ARTICLE.sub(r"\2 \1\3", unicodedata.normalize("NFC", ACCENTS.sub(r"\1", letters)))

@@ -1,7 +1,7 @@
 """The base class of all predictors: load a checkpoint folder, predict one input or many."""
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -110,14 +110,18 @@ class Predictor(Generic[Config, Item, Answer]):
         Raises:
             BadInput: the input is invalid; the message says why, and what is accepted.
         """
-        answer = self.predict_each([item])[0]
+        answer = self._predict_all([item])[0]
         if isinstance(answer, BadInput):
             raise answer
         return answer
 
-    def predict_each(self, items: Sequence[Item]) -> list[Answer | BadInput]:
-        """Predict every item; the result for an invalid item is a BadInput, and the others are not affected."""
-        raise NotImplementedError
+    def predict_each(self, items: Any) -> list[Answer | BadInput]:
+        """Predict every item, given as in predict_batch; the result for an invalid item is a BadInput.
+
+        Raises:
+            BadInput: `items` is not a list, or a table lacks a column.
+        """
+        return self._predict_all(self._list_items(items))
 
     def predict_batch(self, items: Any) -> list[Answer]:
         """Predict many items at once: a list of inputs, or, if inputs are rows or texts, a pandas DataFrame.
@@ -128,19 +132,32 @@ class Predictor(Generic[Config, Item, Answer]):
             BadInput: `items` is not a list, a table lacks a column, or an item is invalid; then the message begins with
                 its index.
         """
-        if hasattr(items, "iloc") and hasattr(items, "columns"):
-            items = self._read_frame(items)
-        if not self.columns and isinstance(items, np.ndarray) and is_picture(items.shape):
-            raise BadInput(f"Give a list of pictures, such as [array], not one array of {quote(items.shape)[1:-1]}.")
-        is_many = isinstance(items, Collection) and not isinstance(items, str | bytes | Mapping)
-        if not is_many or (isinstance(items, np.ndarray) and not items.ndim):
-            raise BadInput(f"Items must be given as a list, not as {type(items).__name__}.")
         answers: list[Answer] = []
-        for index, answer in enumerate(self.predict_each(list(items))):
+        for index, answer in enumerate(self.predict_each(items)):
             if isinstance(answer, BadInput):
                 raise BadInput(f"Item {index}: {answer}")
             answers.append(answer)
         return answers
+
+    def _predict_all(self, items: Sequence[Item]) -> list[Answer | BadInput]:
+        """Predict every item; the result for an invalid item is a BadInput, and the others are not affected."""
+        raise NotImplementedError
+
+    def _list_items(self, items: Any) -> list[Item]:
+        """Return the inputs of predict_batch as a list.
+
+        Raises:
+            BadInput: there is one input rather than several, or a table lacks a column.
+        """
+        if is_frame(items):
+            return self._read_frame(items)
+        if not self.columns and isinstance(items, np.ndarray) and is_picture(items.shape):
+            raise BadInput(f"Give a list of pictures, such as [array], not one array of {quote(items.shape)[1:-1]}.")
+        is_one = isinstance(items, str | bytes | bytearray | memoryview | Mapping) or hasattr(items, "read")
+        is_row = bool(self.columns) and hasattr(items, "notna") and set(self.columns) <= set(items.index)
+        if is_one or is_row or not isinstance(items, Collection | Iterator) or getattr(items, "ndim", 1) == 0:
+            raise BadInput(f"Items must be given as a list, not as {type(items).__name__}.")
+        return list(items)
 
     def _read_frame(self, table: Any) -> list[Item]:
         """Return the inputs in a pandas DataFrame.
@@ -165,13 +182,18 @@ def drop_missing(cells: Any) -> Any:
     return cells.astype(object).where(cells.notna(), None)
 
 
+def is_frame(items: Any) -> bool:
+    """Return True for a pandas DataFrame."""
+    return hasattr(items, "iloc") and hasattr(items, "columns")
+
+
 def is_picture(shape: tuple[int, ...]) -> bool:
     """Return True for the shape of an array that is one picture, not several."""
     return len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4))
 
 
 def answer_each(predict: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer | BadInput]:
-    """Implement predict_each for models that take one item at a time: call `predict` in several threads."""
+    """Predict with models that take one item at a time: call `predict` in several threads."""
 
     def answer(item: Item) -> Answer | BadInput:
         try:

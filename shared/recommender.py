@@ -203,12 +203,12 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
         """
         if isinstance(user_id, Visitor):
             return self._answer(self._score_for_visitor(user_id, self._find_movie_row(movie_id)))
-        answer = self.predict_each([(user_id, movie_id)])[0]
+        answer = self._predict_all([(user_id, movie_id)])[0]
         if isinstance(answer, BadInput):
             raise answer
         return answer
 
-    def predict_each(self, items: Sequence[tuple[Any, Any]]) -> list[RecommenderPrediction | BadInput]:
+    def _predict_all(self, items: Sequence[tuple[Any, Any]]) -> list[RecommenderPrediction | BadInput]:
         """Predict ratings for (user_id, movie_id) pairs as `predict` does; an unknown pair gets a BadInput."""
         answers: list[RecommenderPrediction | BadInput | None] = []
         pairs = []

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from .config import MODEL, GalleryConfig, explain_damage
 from .errors import BadInput, CheckpointError, quote
-from .predictor import Answer, Predictor, drop_missing
+from .predictor import Answer, Predictor, drop_missing, is_frame
 from .session import Shapes, map_in_threads
 from .shapley import compute_shapley_values
 from .tables import read_csv
@@ -140,7 +140,7 @@ class TabularPredictor(Predictor[Config, Row, Answer], Generic[Config, Answer]):
         """
         return super().predict(row)
 
-    def predict_each(self, items: Sequence[Row]) -> list[Answer | BadInput]:
+    def _predict_all(self, items: Sequence[Row]) -> list[Answer | BadInput]:
         """Predict every row; the result for an invalid row is a BadInput."""
         if not items:
             return []
@@ -275,9 +275,13 @@ def encode(
         numbers: (rows, len(config.numbers)) float32, the median for a missing value.
         errors: the BadInput of each invalid row, by its index; invalid values are encoded as missing.
     """
-    rows = [_read_series(row, config.columns) if hasattr(row, "notna") else row for row in rows]
+    rows = [_read_series(row, config.columns) if hasattr(row, "notna") and not is_frame(row) else row for row in rows]
     errors = {
-        index: BadInput(f"A row must be given as {{column: value}}, not {quote(row)}.")
+        index: BadInput(
+            "A DataFrame may have many rows; give it to predict_batch, or one of its rows, such as df.iloc[0]."
+            if is_frame(row)
+            else f"A row must be given as {{column: value}}, not {quote(row)}."
+        )
         for index, row in enumerate(rows)
         if not isinstance(row, Mapping)
     }

@@ -54,6 +54,8 @@ def parse_number(value: object) -> float:
     A text may have a decimal comma or thousands separators unless it is ambiguous: 37,5 or 1 196 or 1,234.5, but not
     2,174. See suggest_number.
     """
+    if isinstance(value, np.ndarray) and not value.ndim:
+        value = value.item()
     if isinstance(value, bool | np.timedelta64) or not isinstance(value, Real | Decimal | str):
         return math.nan
     try:

@@ -130,7 +130,7 @@ class TextClassifier(Predictor[TextClassifierConfig, str, TextClassifierPredicti
         """
         return super().predict(text)
 
-    def predict_each(self, items: Sequence[str]) -> list[TextClassifierPrediction | BadInput]:
+    def _predict_all(self, items: Sequence[str]) -> list[TextClassifierPrediction | BadInput]:
         """Classify every text; the result for one that is empty or has more than 5 million characters is a BadInput."""
         answers: dict[int, TextClassifierPrediction | BadInput] = {}
         texts: dict[int, str] = {}

@@ -3,6 +3,7 @@
 The model was trained only on photos, so leaves and grain make the drawing look more like one.
 """
 
+import argparse
 import math
 import random
 from pathlib import Path
@@ -153,5 +154,6 @@ def draw_pedestrian(pen: ImageDraw.ImageDraw, x: float, y: float, size: float, c
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     OUT.parent.mkdir(exist_ok=True)
     draw_street().save(OUT, quality=85, optimize=True)

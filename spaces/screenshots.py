@@ -4,6 +4,7 @@ They are in runs/screenshots: 1280 and 390 pixels wide, in light and dark. Two o
 spaces/gallery/screenshot.png. It needs Playwright and Chromium.
 """
 
+import argparse
 import runpy
 import shutil
 from pathlib import Path
@@ -53,4 +54,5 @@ def visit_pages(browser: Browser, url: str, width: int, height: int, scheme: str
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     take_screenshots()

@@ -3,6 +3,7 @@
 It needs Playwright and Chromium. The gallery's thumbnail combines the pictures of all Spaces.
 """
 
+import argparse
 import shutil
 from pathlib import Path
 
@@ -30,4 +31,5 @@ def draw_thumbnails() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     draw_thumbnails()

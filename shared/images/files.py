@@ -20,7 +20,7 @@ from .formats import ACCEPTED, READERS, LimitedFile, find_format
 from .limits import MAX_MARKERS, MAX_SCANS, check_size, describe_limit, find_max_pixels
 from .tags import check_tags
 
-Encoded = str | Path | bytes | bytearray | memoryview | IO[bytes]
+Encoded = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
 
 UNSUPPORTED = re.compile("cannot handle|unsupported|not supported|not yet supported|unknown pixel mode", re.IGNORECASE)
 NEXT_MARKER = re.compile(rb"\xff[^\x00-\xbf\xd0-\xd8\xff]")  # with a length; libjpeg ignores FF 01 to FF BF alone
@@ -96,6 +96,8 @@ def read_bytes(source: Encoded) -> bytes:
     Raises:
         BadInput: the file does not exist, cannot be read, is empty, or is too large.
     """
+    if isinstance(source, os.PathLike):
+        source = Path(os.fsdecode(source))
     data: bytes | bytearray | memoryview
     if isinstance(source, bytes | bytearray | memoryview):
         data = source

@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+from PIL import Image
 
 from shared import load_model
 from tests.conftest import ROOT
@@ -82,9 +83,11 @@ def test_a_folder_of_pictures(cat_dog, tmp_path):
     (pictures / "more").mkdir(parents=True)
     cat = shutil.copy(ROOT / "spaces/cat_dog/examples/cat.png", pictures / "more/cat.png")
     (pictures / "broken.jpg").write_bytes(b"no picture")
+    Image.open(cat).convert("RGB").save(pictures / "more/of_a_browser.avif")
     (pictures / "notes.txt").write_text("not asked about")
     assert score("cat_dog", pictures, tmp_path / "scored") == [1]
-    broken, found = read_rows(tmp_path / "scored")
+    broken, found, other = read_rows(tmp_path / "scored")
+    assert (other["prediction"], other["error"]) == ("cat", "")
     assert broken["file"].endswith("broken.jpg")
     assert broken["error"]
     assert found["prediction"] == "cat"
@@ -102,6 +105,40 @@ def test_parquet_in_row_groups(rating, tmp_path):
     assert [(row["user_id"], row["movie_id"]) for row in answers] == asked
     assert {row["error"] != "" for row in answers[1::4]} == {True}
     assert answers[2]["predicted stars"] == round(rating.predict(17, 260).rating, 3)
+
+
+def test_what_was_scored_can_be_scored_again(rating, tmp_path):
+    import pyarrow
+
+    table = pyarrow.table(
+        {"user_id": [15], "movie_id": [260], "predicted stars": [1.0], "predicted stars (yours)": [2.0]}
+    )
+    parquet.write_table(table, tmp_path / "pairs.parquet")
+    assert score("rating", tmp_path / "pairs.parquet", tmp_path / "scored") == [0]
+    (row,) = read_rows(tmp_path / "scored")
+    assert row["predicted stars"] == round(rating.predict(15, 260).rating, 3)
+    assert row["predicted stars (yours)"] == 2.0
+    assert row["predicted stars (yours) (yours)"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "message"),
+    [
+        ("salary", "nowhere", "There is no "),
+        ("nowhere", "rows.csv", "There is no checkpoint folder"),
+        ("salary", "rows.csv", "The input lacks the column workclass; the model needs age, workclass,"),
+        ("cat_dog", "empty", "There is nothing to score in the input."),
+    ],
+)
+def test_what_cannot_be_scored_gets_a_sentence_and_leaves_nothing(model, given, message, tmp_path):
+    (tmp_path / "rows.csv").write_text("age\n39\n")
+    (tmp_path / "empty").mkdir()
+    out = tmp_path / "scored"
+    command = [*SCRIPT, ROOT / "spaces" / model / "model", tmp_path / given, out]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert done.returncode
+    assert done.stderr.startswith(message)
+    assert not out.exists() or not list(out.iterdir())
 
 
 def test_texts_of_several_lines(sentiment, tmp_path):

@@ -233,9 +233,17 @@ def test_what_was_given_is_quoted_on_one_printable_line(value, expected):
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(5, 5), ("5.5", 5.5), (np.float32(0.5), 0.5), (Decimal("1.5"), 1.5), ("inf", math.nan), ("1e5", 1e5)]
+    [
+        (5, 5),
+        ("5.5", 5.5),
+        (np.float32(0.5), 0.5),
+        (Decimal("1.5"), 1.5),
+        (np.array(5), 5),
+        ("inf", math.nan),
+        ("1e5", 1e5),
+    ]
     + [(value, math.nan) for value in (None, True, np.True_, b"5", np.array([5]), [5], 10**400, "x", "", 1j)],
-    ids=range(16),
+    ids=range(17),
 )
 def test_what_is_a_number(value, expected):
     assert parse_number(value) == pytest.approx(expected, nan_ok=True)

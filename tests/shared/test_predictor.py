@@ -1,5 +1,6 @@
 """Predictors travel between processes as the place they were loaded from."""
 
+import io
 import os
 import pickle
 import subprocess
@@ -7,12 +8,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from huggingface_hub import HfApi
 
 import shared
 from hub.local import Hub
-from shared import PREDICTORS, CheckpointError, HubError, TabularClassifier, load_model
+from shared import PREDICTORS, BadInput, CheckpointError, HubError, TabularClassifier, load_model
 from shared.hub import split_address
 from tests.conftest import DEMOS, ROOT, point_client_to
 
@@ -187,10 +189,55 @@ def test_a_path_may_begin_in_the_home_folder(monkeypatch):
         load_model("~/none")
 
 
-@pytest.mark.parametrize("deadline", [0, -1.5])
+@pytest.mark.parametrize("deadline", [0, -1.5, "3", float("nan")])
 def test_a_deadline_is_above_0(deadline):
-    with pytest.raises(CheckpointError, match=f"deadline must be a number of seconds above 0, not {deadline}"):
+    with pytest.raises(CheckpointError, match=f"deadline must be a number of seconds above 0, not {deadline!r}"):
         load_model("me/model", deadline=deadline)
+
+
+def test_many_inputs_are_a_list_a_table_or_any_iterable(salary, sentiment, rating, cat_dog):
+    row, texts = salary.example(), ["a good film", "a bad film"]
+    expected = salary.predict_batch([row, row])
+    table = pd.DataFrame([row, row])
+    for given in (table, iter([row, row]), (row, row), np.array([row, row]), pd.Series([row, row])):
+        assert salary.predict_each(given) == expected
+    assert [answer.label for answer in sentiment.predict_each(text for text in texts)] == ["pos", "neg"]
+    assert [answer.label for answer in sentiment.predict_batch(pd.DataFrame({"text": texts, "id": [1, 2]}))] == [
+        "pos", "neg",
+    ]  # fmt: skip
+    pairs = pd.DataFrame({"user_id": [15], "movie_id": [260]})
+    assert rating.predict_each(pairs) == rating.predict_each([(15, 260)]) == [rating.predict(15, 260)]
+    assert len(cat_dog.predict_each([np.zeros((64, 64, 3), np.uint8)])) == 1
+
+
+@pytest.mark.parametrize("method", ["predict_each", "predict_batch"])
+def test_one_input_is_not_taken_for_many(salary, sentiment, rating, cat_dog, method):
+    picture, row = np.zeros((64, 64, 3), np.uint8), salary.example()
+    given = [
+        (sentiment, "a good film"), (sentiment, {"text": "good"}), (sentiment, None), (cat_dog, picture), (salary, row),
+        (cat_dog, b"bytes"), (cat_dog, bytearray(b"bytes")), (cat_dog, io.BytesIO(b"bytes")),
+        (cat_dog, Path("cat.jpg")), (salary, pd.Series(row)), (rating, pd.Series({"user_id": 15, "movie_id": 260})),
+        (rating, np.array(15)),
+    ]  # fmt: skip
+    for model, one in given:
+        with pytest.raises(BadInput, match=r"^(Items must be given as a list, not as |Give a list of pictures)"):
+            getattr(model, method)(one)
+    with pytest.raises(BadInput, match="Give a list, or the column of the table"):
+        getattr(cat_dog, method)(pd.DataFrame({"path": ["cat.jpg"]}))
+    with pytest.raises(BadInput, match="The table has no column 'text'"):
+        getattr(sentiment, method)(pd.DataFrame({"review": ["good"]}))
+
+
+def test_a_table_is_no_row(salary):
+    table = pd.DataFrame([salary.example()])
+    with pytest.raises(BadInput, match=r"^A DataFrame may have many rows; .* df\.iloc\[0\]"):
+        salary.predict(table)
+    assert salary.predict(table.iloc[0]) == salary.predict(salary.example())
+
+
+def test_any_path_of_the_standard_library_is_a_picture(cat_dog):
+    with os.scandir(ROOT / "spaces/cat_dog/examples") as entries:
+        assert [cat_dog.predict(entry).label for entry in entries if entry.name == "cat.png"] == ["cat"]
 
 
 def test_answers_can_be_compared(cat_dog, segmentation, rating):

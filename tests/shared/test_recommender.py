@@ -102,6 +102,8 @@ def test_ids_may_be_text_and_a_movie_is_rated_once(rating):
         ("se7en", "Seven (a.k.a. Se7en) (1995)"),
         ("heat", "Heat (1995)"),
         ("Stranger Things", "Stranger Things"),
+        ("wall-e", "WALL·E (2008)"),
+        ("spider\u2013man", "Spider-Man (2002)"),
     ],
 )
 def test_a_movie_is_found_by_title_first(rating, named, title):

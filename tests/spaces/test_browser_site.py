@@ -321,6 +321,8 @@ def test_a_batch_takes_ids_and_titles_as_python_does(ask, rating):
         ["15", "Toy Story (1995)"],
         ["15", "toy story"],
         ["15", "psycho"],
+        ["15", "wall-e"],
+        ["15", "spider\u2013man"],
         ["15", ""],
         ["15", "99999999"],
         ["15.0", "260.0"],

@@ -13,9 +13,11 @@ const MOST = 10; // items in a list
 // In Japanese or Hindi, marks are parts of letters; those of Hebrew and Arabic are vowels.
 const ACCENTS =
   /([A-Za-z\u0370-\u03ff\u0400-\u04ff])[\u0300-\u036f]+|[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u064b-\u0655]/g;
+const HYPHENS = /[\u00b7\u2010-\u2015]/g; // keyboards have a hyphen for the dot of WALL·E, and for dashes
 const fold = (title) =>
   moveArticle(
     normaliseName(title.replace(/\p{Cf}/gu, ""))
+      .replace(HYPHENS, "-")
       .replaceAll("ı", "i")
       .replaceAll("ß", "ss")
       .normalize("NFD")
