@@ -22,7 +22,7 @@ from training import processes, publish
 from training.data import DataError
 from training.folder import check_room, find_existing
 from training.learner import set_seed
-from training.measure_again import measure_again
+from training.measure_again import measure_again, recall_options
 from training.own_data.options import add_data_options
 from training.parity import ParityError
 from training.recipe import Recipe, make, make_up_data
@@ -194,10 +194,13 @@ def train(recipe: Recipe[Any, Any], parser: argparse.ArgumentParser, options: ar
         processes.end_other_processes()
         settings = recipe.read_settings(options)
         return recipe.run_book(make_up_data(recipe, options, settings) or options.data, settings)
-    source = record(parser, options) if not processes.get_rank() else Record()
     if options.measure:
         check_room(Path(options.measure))
-        return measure_again(recipe, options, source)
+        if type(recipe).load is Recipe.load:
+            options = recall_options(parser, options)
+            set_seed(options.seed)
+        return measure_again(recipe, options, record(parser, options))
+    source = record(parser, options) if not processes.get_rank() else Record()
     return make(recipe, options, source)
 
 

@@ -1,6 +1,6 @@
 """Find and read data sets; report what is wrong with one in a sentence."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ import pandas as pd
 from training import processes
 
 CLUTTER = ("thumbs.db", "desktop.ini", "__macosx")
+OWN_TEST = "own test"  # the split of a test that a user's own data brings with it
 
 
 class DataError(Exception):
@@ -66,7 +67,14 @@ def list_files(data: str | None) -> list[Path]:
     """Return the files at the path of --data, a file or a folder; none if `data` is None."""
     if data is None:
         return []
-    return [Path(data)] if Path(data).is_file() else sorted(path for path in Path(data).rglob("*") if path.is_file())
+    return (
+        [Path(data)] if Path(data).is_file() else sort_paths(path for path in Path(data).rglob("*") if path.is_file())
+    )
+
+
+def sort_paths(paths: Iterable[Path]) -> list[Path]:
+    """Return paths in an order that is the same on each system; by itself, Windows ignores case."""
+    return sorted(paths, key=lambda path: path.parts)
 
 
 def read_table(path: Path, columns: Sequence[str] = (), **options: Any) -> pd.DataFrame:

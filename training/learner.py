@@ -2,7 +2,6 @@
 
 import contextlib
 import gc
-import io
 import math
 import multiprocessing
 import random
@@ -35,6 +34,7 @@ from training.states import (
     SECONDS,
     count_epochs,
     keep_finished,
+    load_state,
     locate_state,
     note_device,
     read_finished,
@@ -259,7 +259,7 @@ class Run:
         averaged = AverageWeights(average) if average is not None else None
         if done:
             learn.create_opt()
-            saved = torch.load(io.BytesIO(kept), map_location=learn.dls.device, weights_only=True)  # noqa: TID251
+            saved = load_state(locate_state(state, done), learn.dls.device, kept)
             get_model(learn.model).load_state_dict(saved["model"])
             learn.opt.load_state_dict(saved["opt"])
             if averaged:

@@ -282,7 +282,7 @@ def print_model(folder: str, repo: str, spaces: Sequence[str] = (), onnx_only: b
         print(
             f"{measure_size(staged):.1f} MB would be uploaded to {repo}, and nothing else. The metadata of its card:\n"
         )
-        print((staged / CARD).read_text(encoding="utf-8").split("---")[1].strip())
+        print((staged / CARD).read_text(encoding="utf-8").removeprefix("---\n").split("\n---\n", 1)[0])
     remind_author(Path(folder), "then publish")
 
 

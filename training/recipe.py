@@ -239,7 +239,7 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
     recipe.check_start(settings)
     splits = load(recipe, options, settings)
     settings = adapt(recipe, options, settings, splits)
-    run = start_run(recipe, options, settings)
+    run = start_run(recipe, options, settings, source)
     started -= read_seconds_trained(run.state)  # earlier seconds of a resumed run
     if options.minutes:
         settings = choose_epochs(options.minutes, settings, run, partial(recipe.fit, splits))
@@ -312,14 +312,25 @@ def adapt(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Optio
     return replace(recipe.adapt(settings, splits), **{"epochs": options.epochs} if options.epochs else {})
 
 
-def start_run(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings) -> Run:
-    """Return the run with these settings, which may resume an earlier one."""
+def start_run(
+    recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings, source: Record | None = None
+) -> Run:
+    """Return the run with these settings, which may resume an earlier one, on the same data if that is a user's own."""
+    is_own = type(recipe).load is Recipe.load
+    inputs = {item.option: item.sha256 for item in source.inputs} if source and is_own else {}
     given = {name: value for name, value in asdict(settings).items() if name != "own"} | asdict(settings.own)
     trains = {name: value for name, value in given.items() if name not in recipe.measuring}
     trains["minutes"] = options.minutes
     trains["measures"] = bool(options.measure)  # so that measuring keeps the states of an interrupted training
     state = prepare_states(
-        trains, recipe.name, list_files(options.data), Path(options.out), options.resume, options.states, vars(options)
+        trains,
+        recipe.name,
+        list_files(options.data),
+        Path(options.out),
+        options.resume,
+        options.states,
+        vars(options),
+        inputs.get("--data"),
     )
     return Run(state, settings.seed, options.resume, measures=not options.train_only)
 

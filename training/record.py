@@ -122,18 +122,33 @@ def hash_input(path: Path) -> dict[str, Any]:
     The hash of a folder is the SHA-256 of what `sha256sum` prints for its files, sorted by name: the hash, two spaces,
     the path within the folder, a newline. For weights, which have a config.json, SOURCE.md may be in the parent
     folder; of that one, only what it says about these weights counts.
+
+    Raises:
+        DataError: SOURCE.md is not in UTF-8.
     """
     files = list_files(str(path))
     lines = sorted((file.relative_to(path).as_posix(), sha256(file)) for file in files if file != path)
     listed = "".join(f"{digest}  {name}\n" for name, digest in lines)
     places = [path, path.parent] if (path / "config.json").is_file() else [path if path.is_dir() else path.parent]
-    texts = [(place / SOURCE).read_text(encoding="utf-8").strip() for place in places if (place / SOURCE).is_file()]
+    texts = [read_source(place / SOURCE) for place in places if (place / SOURCE).is_file()]
     is_shared = len(places) > 1 and not (path / SOURCE).is_file()
     return {
         "files": len(files),
         "sha256": hashlib.sha256(listed.encode()).hexdigest() if path.is_dir() else sha256(path),
         "source": (find_section(texts[0], path.name) if is_shared else texts[0]) if texts else None,
     }
+
+
+def read_source(path: Path) -> str:
+    """Return the text of a SOURCE.md.
+
+    Raises:
+        DataError: it is not in UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig").strip()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not in the encoding UTF-8; save it again as UTF-8.") from error
 
 
 def find_section(text: str, name: str) -> str:

@@ -7,12 +7,14 @@ and continued there, with --states and --resume.
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -85,12 +87,25 @@ def keep_finished(folder: Path, weights: Mapping[str, torch.Tensor], notes: Sequ
     write_whole(folder / FINISHED, partial(torch.save, content))
 
 
+def load_state(path: Path, device: Any = "cpu", content: bytes | None = None) -> Any:
+    """Return what a file of states holds; its bytes may be given.
+
+    Raises:
+        DataError: it is incomplete or damaged.
+    """
+    try:
+        file = path if content is None else io.BytesIO(content)
+        return torch.load(file, map_location=device, weights_only=True)  # noqa: TID251
+    except (RuntimeError, EOFError, UnpicklingError) as error:
+        raise DataError(f"{path} is incomplete or damaged; copy it again, or start again without --resume.") from error
+
+
 def read_finished(folder: Path) -> tuple[dict[str, torch.Tensor], tuple[str, ...]] | None:
     """Return the weights of a finished training, in float32, and the notes on it; None if it has not finished."""
     path = folder / FINISHED
     if not path.is_file():
         return None
-    content = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251
+    content = load_state(path)
     weights = {
         name: value.float() if value.is_floating_point() else value for name, value in content["weights"].items()
     }
@@ -105,6 +120,7 @@ def prepare_states(
     resume: bool,
     chosen: str | None = None,
     options: Collection[str] = (),
+    data: str | None = None,
 ) -> Path:
     """Return the folder for the states of a run; delete old states unless resuming.
 
@@ -119,9 +135,10 @@ def prepare_states(
         resume: keep the states in the folder.
         chosen: a folder that the user chose, to carry the states to another machine.
         options: names of the settings that have an option, for the message.
+        data: the SHA-256 of a user's own data, which the states in a chosen folder must have been trained on.
 
     Raises:
-        DataError: the chosen folder is not one of states, or those in it are of a run with other settings.
+        DataError: the chosen folder is not one of states, or those in it are of a run with other settings or data.
     """
     check_states(chosen, out)
     folder = Path(chosen).resolve() if chosen else choose_folder(described, name, files, out)
@@ -133,7 +150,7 @@ def prepare_states(
         settings = {
             key: Path(value).name if key in PATH_SETTINGS and value else value for key, value in described.items()
         }
-        check_run(folder, {"name": name, "settings": settings, "code": hash_code()}, options)
+        check_run(folder, {"name": name, "settings": settings, "code": hash_code(), "data": data}, options)
     return folder
 
 
@@ -171,11 +188,11 @@ def check_run(folder: Path, run: Mapping[str, Any], options: Collection[str] = (
 
     Args:
         folder: the folder of states.
-        run: its name, settings and code.
+        run: its name, settings, code and data.
         options: names of the settings that have an option, for the message.
 
     Raises:
-        DataError: they are of a run with other settings.
+        DataError: they are of a run with other settings, or other data of a user's own.
     """
     before, now = processes.broadcast(read_run(folder)), json.loads(json.dumps(run, default=str))
     if before is None:
@@ -188,6 +205,11 @@ def check_run(folder: Path, run: Mapping[str, Any], options: Collection[str] = (
         raise DataError(
             f"The states in {folder} are of another run of {before['name']}{other}; give the options of that run, or "
             "another folder with --states."
+        )
+    if now.get("data") and before.get("data") not in (None, now["data"]):
+        raise DataError(
+            f"The data has changed since the training in {folder} began, which may have seen what would be the test "
+            "now; give the same files, or start again without --resume."
         )
     if before["code"] != now["code"]:
         print(f"The code has changed since the training in {folder} began.")

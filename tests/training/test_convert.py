@@ -50,7 +50,7 @@ from shared.images import load_image
 from tests.conftest import ROOT
 from tests.training.own_data.test_labelled_pictures import HEIC
 from tests.training.test_card import run_card
-from training import convert
+from training import command, convert
 from training.convert import main, run
 from training.data import DataError
 from training.evaluate import apply_temperature
@@ -70,6 +70,7 @@ from training.networks.fastai_vision import Distance, VisionNet
 from training.own_data.options import DataOptions
 from training.parity import ParityError
 from training.publish import print_model
+from training.recipes.image_classification import ImageClassification
 
 pytestmark = pytest.mark.training
 
@@ -153,6 +154,13 @@ def test_the_folder_answers_as_learn_predict_does(pets, exported, converted):
         uncalibrated = apply_temperature([list(ours.probabilities.values())], 1 / temperature)[0]
         # Mostly below 0.0001. Some trainings end with unsure answers, which int8 weights change more: by 0.028 once.
         assert uncalibrated == pytest.approx(theirs, abs=0.05)
+
+
+def test_a_converted_model_is_not_measured_by_a_recipe(pets, converted, capsys):
+    before = (converted / "metrics.json").read_bytes()
+    assert command.main(ImageClassification(), ["--data", str(pets), "--measure", str(converted)]) == 2
+    assert "was converted, and this data may have calibrated it; convert the Learner again" in capsys.readouterr().err
+    assert (converted / "metrics.json").read_bytes() == before
 
 
 def test_the_metrics_and_the_card_say_where_the_figures_come_from(converted):

@@ -297,6 +297,26 @@ def test_only_paths_are_cut_to_their_names(tmp_path):
             choose(changed, resume=True, options=changed)
 
 
+def test_states_of_other_data_are_refused(tmp_path):
+    choose = partial(prepare_states, {"seed": 1}, "own", [], tmp_path / "model", chosen=str(tmp_path / "states"))
+    choose(resume=False, data="aa")
+    choose(resume=True, data="aa")
+    with pytest.raises(DataError, match=r"The data has changed since the training in .*states began"):
+        choose(resume=True, data="bb")
+    choose(resume=False, data="bb")
+    choose(resume=True)  # a demo, whose test does not depend on it
+
+
+def test_a_damaged_state_gets_a_sentence(tmp_path):
+    network = torch.nn.Linear(2, 2)
+    module_states.keep_finished(tmp_path, network.state_dict(), ())
+    path = tmp_path / module_states.FINISHED
+    for content in (path.read_bytes()[:300], b"", b"no state"):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"finished\.pth is incomplete or damaged; copy it again"):
+            module_states.read_finished(tmp_path)
+
+
 def test_states_of_earlier_code_are_taken(tmp_path, capsys):
     (tmp_path / "states").mkdir()
     old = {"seed": 1, "examples": False, "own": {"item_name": "book", "time": "day"}}

@@ -21,7 +21,7 @@ from hub.local.faults import BARE, LIST, NULL, PAGE, WORDS
 from shared.load import load_folder
 from tests.conftest import ROOT, find_free_port, point_client_to
 from training import publish as script
-from training.card import AUTHOR
+from training.card import AUTHOR, write_card
 from training.publish import PublishError, publish
 
 SALARY, RATING = ROOT / "spaces/salary/model", ROOT / "spaces/rating/model"
@@ -168,6 +168,17 @@ def test_an_intended_use_that_nobody_has_written_is_asked_for(hub, copied, capsy
     assert f"{asked} it again." in capsys.readouterr().out
     assert script.main([str(copied), REPO, "--dry-run"]) == 0
     assert f"{asked}.\n" in capsys.readouterr().out
+
+
+def test_a_dry_run_shows_all_metadata_whatever_the_title_is(hub, copied, capsys):
+    contract = json.loads((copied / "gallery.json").read_text())
+    contract["about"]["title"] = "Wages --- #1"
+    (copied / "gallery.json").write_text(json.dumps(contract))
+    write_card(copied)
+    assert script.main([str(copied), REPO, "--dry-run"]) == 0
+    shown = yaml.safe_load(capsys.readouterr().out.partition("The metadata of its card:\n\n")[2])
+    assert shown["model-index"][0]["name"] == "Wages --- #1"
+    assert shown["model-index"][0]["results"]
 
 
 def test_the_parent_folder_of_a_model_is_refused(hub, capsys):

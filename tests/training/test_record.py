@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="torch and fastai are not installed:
 from tests.conftest import ROOT
 from tests.training.test_demos import load_recipe
 from training import command, record, states
+from training.data import DataError
 from training.own_data.options import DataOptions
 from training.recipes.image_classification import ImageClassification
 from training.recipes.image_segmentation import ImageSegmentation
@@ -114,6 +115,13 @@ def test_the_recorded_hash_is_that_of_sha256sum_over_the_sorted_files(tmp_path):
     assert renamed.sha256 != found.sha256
     (one,) = record.record(parser, parser.parse_args(["--data", str(data / "a.txt")])).inputs
     assert (one.files, one.sha256) == (1, hashlib.sha256(b"2").hexdigest())
+
+
+def test_a_source_in_another_encoding_gets_a_sentence(tmp_path):
+    (tmp_path / SOURCE).write_bytes("Fotos von Jürgen".encode("cp1252"))
+    parser = parser_of("salary")
+    with pytest.raises(DataError, match=r"SOURCE\.md is not in the encoding UTF-8; save it again"):
+        record.record(parser, parser.parse_args(["--data", str(tmp_path)]))
 
 
 def test_the_source_of_weights_may_be_in_the_folder_above_that_of_data_may_not(tmp_path):

@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from training.data import DataError, is_clutter
+from training.data import DataError, is_clutter, sort_paths
 from training.sentences import list_names
 from training.splitting import PART_NAMES, TEST, TRAIN, VALID, name_parts
 
 
 def list_files(folder: Path) -> list[Path]:
     """Return the files in a folder tree, sorted, without hidden ones and what systems leave there."""
-    return sorted(walk_files(folder))
+    return sort_paths(walk_files(folder))
 
 
 def walk_files(folder: Path) -> Iterator[Path]:

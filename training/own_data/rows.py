@@ -16,7 +16,7 @@ from shared.errors import quote
 from shared.limits import LIMITS
 from shared.tabular_values import MISSING
 from shared.text import parse_number
-from training.data import DataError
+from training.data import OWN_TEST, DataError
 from training.own_data.column_types import (
     CATEGORY,
     DATE,
@@ -493,7 +493,7 @@ def divide(
         if leaks := find_leaks(keys, chosen.tolist()):
             chosen[leaks] = ""
             print(f"{len(leaks):,} training rows left out: they, or their groups, are also in the given test.")
-        split, how = "own test", ""
+        split, how = OWN_TEST, ""
     elif times is not None:
         if not pd.api.types.is_numeric_dtype(times):
             raise DataError(f"Not every row has a number or a date in the column {times.name} of --time.")

@@ -35,7 +35,7 @@ from shared.images import Source
 from shared.metrics import Figure
 from shared.session import softmax
 from training import command, evaluate, processes
-from training.data import DataError, TestSet
+from training.data import OWN_TEST, DataError, TestSet
 from training.description import Description, ask_label, describe
 from training.export import round_to_int8, store_int8
 from training.learner import Run, set_seed
@@ -210,7 +210,7 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         summary = f"A picture: {ask_label(found.labels)}"
         start = describe_start(settings)
         description = describe(name, summary, LIMITS, start.hub, f"{start.terms}\n\n{EXAMPLES_NOTE}", found.labels)
-        tests = (found.parts[TEST].as_test(name, "own test" if TEST in found.given else "held-out fifth"),)
+        tests = (found.parts[TEST].as_test(name, OWN_TEST if TEST in found.given else "held-out fifth"),)
         check = found.parts[VALID].as_test(name, "validation")
         return Splits(found.parts[TRAIN], found.parts[VALID], tests, description, found.labels, check)
 

@@ -35,7 +35,7 @@ from shared.images.limits import find_shortest_side
 from shared.metrics import Figure
 from shared.session import softmax
 from training import command, evaluate
-from training.data import TestSet
+from training.data import OWN_TEST, TestSet
 from training.description import ask_label, describe
 from training.export import store_int8
 from training.learner import Run, choose_mixed_precision, make_adamw, retry_with_smaller_batches, set_seed
@@ -160,7 +160,7 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
         name, classes = name_data(Path(data)), found.classes.names
         summary = f"A picture: {ask_label(classes, 'each pixel')}"
         description = describe(name, summary, LIMITS, *describe_start(settings.init))
-        tests = (parts[TEST].as_test(name, "own test" if TEST in found.given else "held-out fifth"),)
+        tests = (parts[TEST].as_test(name, OWN_TEST if TEST in found.given else "held-out fifth"),)
         return Splits(parts[TRAIN], parts[VALID], tests, description, classes, parts[VALID].as_test(name, "validation"))
 
     def make_up(self, folder: Path, seed: int) -> str:

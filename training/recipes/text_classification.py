@@ -29,7 +29,7 @@ from shared.session import softmax
 from shared.text_classifier import TextClassifier
 from shared.tokens import read_tokens
 from training import command, evaluate
-from training.data import DataError, TestSet
+from training.data import OWN_TEST, DataError, TestSet
 from training.description import ask_label, describe
 from training.export import store_int8_products
 from training.learner import Run
@@ -135,7 +135,7 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
         name = name_data(path)
         summary = f"A text: {ask_label(found.labels)}"
         description = describe(name, summary, LIMITS, *describe_start(settings.init), found.labels)
-        tests = (found.parts[TEST].as_test(name, "own test" if TEST in found.given else "held-out fifth"),)
+        tests = (found.parts[TEST].as_test(name, OWN_TEST if TEST in found.given else "held-out fifth"),)
         check = found.parts[VALID].as_test(name, "validation")
         return Splits(found.parts[TRAIN], found.parts[VALID], tests, description, found.labels, check)
 

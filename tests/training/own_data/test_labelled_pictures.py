@@ -5,7 +5,7 @@ import io
 import re
 import unicodedata
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, features
 pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
 
 from training import command, memory
-from training.data import DataError
+from training.data import DataError, sort_paths
 from training.own_data import picture_labels
 from training.own_data.folders import find_alike, list_files
 from training.own_data.labelled_pictures import read_own_pictures
@@ -709,3 +709,12 @@ def test_the_recipe_reads_the_options_and_says_what_the_test_is(flowers, tmp_pat
     given = ["--smoke", "--data", str(flowers), "--out", str(tmp_path / "out")]
     assert command.main(recipe, given) == 2
     assert "error: 3 problems with the pictures" in capsys.readouterr().err
+
+
+def test_files_are_in_one_order_on_every_system(flowers):
+    for path in [*flowers.iterdir()]:
+        path.rename(path.with_name(path.name.upper() if path.name == "tulip" else path.name))
+    names = [PureWindowsPath(path.relative_to(flowers)) for path in reversed(list_files(flowers))]
+    found = [path.as_posix() for path in sort_paths(names)]
+    assert found == [path.relative_to(flowers).as_posix() for path in list_files(flowers)]
+    assert found[0].startswith("TULIP/")
