@@ -133,7 +133,7 @@ def make_document() -> str:
 
 Written by `make lock`, from the metadata of the packages in `locks/`. Our own code is under Apache-2.0, and each model
 under the terms of its data (`spaces/*/model/LICENSE.md`). Of the JavaScript libraries that the static site loads,
-onnxruntime-web and client-zip are under MIT, @huggingface/tokenizers under Apache-2.0 and d3-dsv under ISC.
+onnxruntime-web and client-zip are under MIT, and @huggingface/tokenizers under Apache-2.0.
 
 To serve the gallery:
 

@@ -54,6 +54,7 @@ def load_tokenizer(path: Path) -> "Tokenizer":
         raise CheckpointError(f"{path} cannot be read ({error}); export the model again.") from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
+    tokenizer.encode_special_tokens = True  # [SEP] in a review is three ordinary tokens
     return tokenizer
 
 

@@ -281,6 +281,13 @@ def test_merging_never_joins_what_lies_apart():
     assert len(merge_spans(parts)) == MAX_PARTS
 
 
+def test_names_of_special_tokens_are_words(sentiment):
+    """Or a visitor could end a text in its middle."""
+    (tokens,) = sentiment.tokenize(["It was [MASK] okay [SEP] [CLS]"])
+    special = {sentiment.tokenizer.token_to_id(name) for name in ("[MASK]", "[SEP]", "[CLS]")}
+    assert special.isdisjoint(tokens.ids.tolist())
+
+
 def test_tokens_stand_where_they_say(sentiment):
     text = "A fine, unforgettable film."
     (tokens,) = read_tokens(sentiment.tokenizer, [text], 500, 100)

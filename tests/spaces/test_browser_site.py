@@ -35,6 +35,7 @@ from shared.text import suggest_number
 from shared.ui.forms import format_range
 from shared.ui.movies import mark_changes
 from shared.ui.regions import find_outlines
+from shared.ui.table_answers import show_answer
 from tests.conftest import BROWSER, BROWSER_OPTIONS, DATA, ROOT, find_barriers
 
 pytestmark = pytest.mark.browser
@@ -204,6 +205,7 @@ TEXTS = [
     "word " * 40 + "terrible ending, although I liked the start; however it was long.",
     "\U0001f600\U0001f44d\U0001f3fd great",
     "\uff37\uff4f\uff4e\uff44\uff45\uff52\uff46\uff55\uff4c, don't you think?  Well\u2026 I do",
+    "I saw [MASK] with [MASK]. It was okay [SEP]",
 ]
 
 
@@ -348,7 +350,7 @@ NUMBERS = (
     "-$5.00", "+$ 5", "- \u20ac1.200", "-USD 5", "(5.00)", "($1,234.50)", "$(5)", "(5 EUR)", "(-5)", "(5", "()",
     "--5", "-",
     "5usd", "$ 5 gbp", "EUR", "EUR 5 EUR", "5 EURO", "5 U\u017fD",
-    "1" * 900 + "x",
+    "1" * 900 + "x", "39\u200b", "\u200e1,5", "\uff11\uff12", "\u0663\u0669,5", "\U0001d7d9\U0001d7da", "\xb2",
 )  # fmt: skip
 
 
@@ -399,12 +401,18 @@ TABLES = {
     "quoted names": '"a; b; c",b,A\n1,2,3\n',
     "a given delimiter": "sep=|\na|b\n1,5|2\n",
     "strange names": "constructor,2019,a,__proto__,b\n1,2,3,4,5\n",
+    "spaces beside quotation marks": 'a, "b"\n1, "x, y"\n 2 ,"Tom" Hanks\n"3" ,"4" \n5,6"7\n',
+    "quotation marks in cells": 'a,b\n"x ""y""",""\n"""",x""y\n',
+    "cells of several lines": 'a,b\r\n"x\n\ny",2\r\n"3\r\n4",5',
+    "ends of lines": "a,b\r1,2\r\r3,4",
+    "invisible characters in names": "a\u200b,\u200eb\n1,2\n",
+    "empty cells": "a,b\n,1\n2,\n,\n",
 }
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_tables(run, tmp_path, name):
-    (tmp_path / "table.csv").write_text(TABLES[name])
+    (tmp_path / "table.csv").write_text(TABLES[name], encoding="utf-8", newline="")
     found = run("./js/tables.js", "readCsv", TABLES[name], ["a", "b"])
     for line, ours in zip(found, read_csv(tmp_path / "table.csv", ["a", "b"]), strict=True):
         assert (line["error"] or "") == ours.error
@@ -414,11 +422,70 @@ def test_tables(run, tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("a,a,b\n1,2,3", "names the column 'a' twice"), ("a,c\n", "lacks the column b")]
+    ("text", "words"),
+    [
+        ("a,a,b\n1,2,3", "names the column 'a' twice"),
+        ("a,c\n", "lacks the column b"),
+        ('a,b\n1,2\n3,"4\n5,6\n', "The quotation mark on line 3 of the CSV is never closed, so the rows after it"),
+    ],
 )
 def test_wrong_headers_get_a_sentence(run, text, words):
     with pytest.raises(Exception, match=words):
         run("./js/tables.js", "readCsv", text, ["a", "b"])
+
+
+ENCODINGS = {
+    "a byte order mark": "text\nd\xe9j\xe0".encode("utf-8-sig"),
+    "Windows-1252": "text\nd\xe9j\xe0 vu \u2026".encode("cp1252"),
+    "UTF-16": "text\nd\xe9j\xe0".encode("utf-16"),
+    "UTF-16 without a mark": "text\nd\xe9j\xe0".encode("utf-16-le"),
+    "UTF-16, big end first": "text\nd\xe9j\xe0".encode("utf-16-be"),
+    "Cyrillic": "text\n\u041e\u0442\u043b\u0438\u0447\u043d\u044b\u0439 \u0444\u0438\u043b\u044c\u043c".encode(
+        "cp1251"
+    ),
+    "Japanese": "text\n\u7d20\u6674\u3089\u3057\u3044\u6620\u753b".encode("shift-jis"),
+    "a damaged byte": "text\nd\xe9j\xe0 vu, caf\xe9".encode() + b"\xff",
+    "a byte that is no letter": b"text\n\xe9\x81",
+    "half of UTF-16": b"\xff\xfet\0e\0x\0t\0\n\0g\0\0\xd8",
+}
+
+
+@pytest.mark.parametrize("name", ENCODINGS)
+def test_encodings(site, browser, tmp_path, name):
+    (tmp_path / "rows.csv").write_bytes(ENCODINGS[name])
+    page = browser.new_page()
+    page.goto(f"{site}collect.html")
+    found = page.evaluate(
+        """async (bytes) => {
+          const tables = await import("./js/tables.js");
+          const text = await tables.readText(new File([Uint8Array.from(bytes)], "rows.csv")).catch(String);
+          return text.includes("Error") ? text : tables.readCsv(text, ["text"])[0].row.text;
+        }""",
+        list(ENCODINGS[name]),
+    )
+    page.close()
+    try:
+        (row,) = read_csv(tmp_path / "rows.csv", ["text"])
+    except BadInput:
+        assert "is not in the encoding UTF-8; save the file as UTF-8" in found
+    else:
+        assert found == row.cells["text"]
+
+
+def test_values_of_a_table_are_read_with_invisible_characters_and_in_any_spelling(ask):
+    model = load_model(ROOT / "spaces/salary/model")
+    changes = [
+        {"workclass": "Private\u200b"}, {"workclass": "\u200eprivate"}, {"age": "39\u200b"}, {"age": "\uff13\uff19"},
+        {"marital-status": "married civ_spouse"}, {"workclass": "N/A\u200b"}, {"education": "bachelor"},
+        {"sex": " male "},
+    ]  # fmt: skip
+    rows = [model.example() | change for change in changes]
+    found = ask("salary", "predictEach", [[row] for row in rows])
+    for answer, ours in zip(found, model.predict_each(rows), strict=True):
+        if isinstance(ours, BadInput):
+            assert answer == {"error": str(ours)}
+        else:
+            assert answer["probabilities"] == pytest.approx(ours.probabilities, abs=1e-5)
 
 
 def test_no_cell_becomes_a_formula(run):
@@ -445,6 +512,7 @@ def test_no_cell_becomes_a_formula(run):
     assert run("./js/tables.js", "writeCsv", [[["=1"]]]) == '"\'=1"'  # whatever a model's labels are
     # A spreadsheet may split the cells at semicolons.
     assert run("./js/tables.js", "writeCsv", [["x;=1+1", 'a "b"', 0.5]]) == '"x;=1+1","a ""b""",0.5'
+    assert run("./js/tables.js", "writeCsv", [["x;=1+1", 0.5]], ";") == '"x;=1+1";0.5'
 
 
 def test_a_written_cell_is_read_as_it_was(run):
@@ -538,7 +606,8 @@ def test_names_that_are_numbers_or_belong_to_javascript(browser, tmp_path):
     page.get_by_label("Choose files").set_input_files(tmp_path / "rows.csv")
     with page.expect_download() as download:
         page.get_by_role("button", name="Download CSV").click()
-    header, first, *_ = csv.reader(download.value.path().read_text(encoding="utf-8-sig").splitlines())
+    lines = download.value.path().read_text(encoding="utf-8-sig").splitlines()
+    header, first, *_ = csv.reader(lines, delimiter=";")  # as in the table
     assert header == ["prediction (yours)", *model.columns, "prediction", "probability 1", "error"]
     assert first[0] == "\xe9"
     assert errors == []
@@ -602,10 +671,74 @@ def test_own_models(browser, own_models, tmp_path):
         page, _, errors = visit(browser, f"{address}#{name}")
         page.get_by_text(words).first.wait_for(timeout=120_000)
         page.locator("#download").wait_for(state="detached")
+        if name == "number":  # with as many digits as its interval has
+            model = own_models[name]
+            _, _, interval = show_answer(model, model.predict(model.example())).rpartition("it is between ")
+            assert page.get_by_text(f"it is between {interval}").count() == 1
         assert errors == []
         page.close()
     server.shutdown()
     server.server_close()
+
+
+def test_a_rating_has_the_stars_that_were_chosen_for_it(site, browser):
+    """While the model is fetched, a visitor goes on to the next one."""
+    page = browser.new_page()
+    page.goto(f"{site}collect.html")
+    page.evaluate(
+        """async () => {
+          const { show } = await import("./js/rating_page.js");
+          const config = { lowest: 0.5, highest: 5, users: [], files: {} };
+          const found = new Promise((resolve) => (window.find = () => resolve(["1", "Toy Story"])));
+          const call = (method) => (method === "find" ? found : Promise.resolve([]));
+          const page = await (await fetch("./index.html")).text();
+          for (const one of new DOMParser().parseFromString(page, "text/html").querySelectorAll("template"))
+            document.body.append(one);
+          show(document.getElementById("main"), { config, call });
+        }"""
+    )
+    pick, stars = page.locator("#pick"), page.locator("#stars")
+    pick.fill("toy story")
+    stars.fill("5")
+    pick.press("Enter")
+    pick.fill("Jaws")
+    stars.fill("0.5")
+    page.evaluate("window.find()")
+    page.get_by_text("Toy Story: 5").wait_for()
+    assert pick.input_value() == "Jaws"
+    page.close()
+
+
+def test_the_bar_of_a_batch_is_that_of_the_newest(site, browser, tmp_path):
+    page = browser.new_page()
+    page.goto(f"{site}collect.html")
+    page.evaluate(
+        """async () => {
+          const { addBatch } = await import("./js/elements.js");
+          const page = await (await fetch("./index.html")).text();
+          for (const one of new DOMParser().parseFromString(page, "text/html").querySelectorAll("template"))
+            document.body.append(one);
+          window.calls = [];
+          const keep = (file, report, end) => window.calls.push({ name: file.name, report, end });
+          const call = (_, [[file]], report) => new Promise((end) => keep(file, report, end));
+          addBatch(document.getElementById("main"), { call }, "Many", "A CSV.");
+        }"""
+    )
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("text\n")
+        page.locator("input[type=file]").set_input_files(tmp_path / name)
+    page.wait_for_function("window.calls.length == 2")
+    assert page.evaluate("window.calls.map(({ name }) => name)") == ["a.csv", "b.csv"]
+    bar = page.locator("progress")
+    page.evaluate("window.calls[1].report(0.5), window.calls[0].report(0.9)")
+    assert bar.evaluate("bar => bar.value") == 0.5
+    page.evaluate("window.calls[0].end({ count: 1, wrong: 0, added: 1, lines: [['text', 'error']], csv: new Blob() })")
+    page.wait_for_timeout(100)
+    assert bar.is_visible()
+    page.evaluate("window.calls[1].end({ count: 7, wrong: 0, added: 1, lines: [['text', 'error']], csv: new Blob() })")
+    page.get_by_text("7 rows, 0 with an error").wait_for()
+    assert bar.is_hidden()
+    page.close()
 
 
 # --- bad input ---

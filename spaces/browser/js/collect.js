@@ -41,6 +41,7 @@ async function convert(file) {
   Object.assign(context, { fillStyle: "white", imageSmoothingQuality: "high" });
   context.fillRect(0, 0, width, height);
   context.drawImage(bitmap, 0, 0, width, height);
+  bitmap.close(); // or the photos of a phone fill its memory
   return canvas.convertToBlob({ type: "image/jpeg", quality: 0.92 });
 }
 
@@ -49,6 +50,7 @@ async function addPictures({ target }) {
   if (!found) return void (status.textContent = "Add a label first.");
   const bad = [];
   for (const file of [...target.files]) {
+    status.textContent = `Reading ${file.name} …`;
     const blob = await convert(file).catch(({ message }) => void bad.push(`${file.name}: ${message}`));
     if (!blob) continue;
     found.push({ blob, url: URL.createObjectURL(blob) });

@@ -152,8 +152,10 @@ export function addBatch(root, model, title, hint, { accept = ".csv,.tsv,.txt", 
   const { heading, about, files, share, table } = fill(root, "batch-box");
   heading.textContent = title;
   about.textContent = hint;
-  const answer = runLatest(table, async () => {
-    const report = (done) => (share.value = done);
+  let newest = 0;
+  const compute = async () => {
+    const ticket = (newest += 1);
+    const report = (done) => ticket === newest && (share.value = done);
     const { count, wrong, added, lines, csv } = await model.call("answerFiles", [[...files.files]], report);
     const button = element("button", { onclick: () => save("answers.csv", csv) }, "Download CSV");
     const move = (cells) => {
@@ -161,12 +163,15 @@ export function addBatch(root, model, title, hint, { accept = ".csv,.tsv,.txt", 
       return [given[0], ...(wrong ? [error] : []), ...answer, ...given.slice(1)]; // to where a phone shows them
     };
     return [element("p", {}, `${count} rows, ${wrong} with an error `, button), drawTable(lines.map(move))];
-  });
-  const change = async () => {
-    share.hidden = false;
-    await answer();
+  };
+  const answer = runLatest(table, compute, () => {
     share.hidden = true;
     files.value = "";
+  });
+  const change = () => {
+    if (!files.files.length) return;
+    Object.assign(share, { hidden: false, value: 0 });
+    answer();
   };
   Object.assign(files, { accept, multiple, onchange: change });
 }

@@ -1,11 +1,13 @@
 // Decode pictures, and resize them as Pillow does: shared/images is the same in Python.
 
 import { Tensor } from "../vendor/onnxruntime-web/ort.wasm.min.mjs";
+import { BadInput } from "./checkpoint.js";
 import { range, sum } from "./numbers.js";
 import { decode } from "./pictures.js";
 
 const PRECISION = 22; // bits of a weight, as in Pillow
 const HALF = 1 << (PRECISION - 1);
+const SAFE_PIXELS = 2 ** 24; // of a canvas, in every browser
 
 /**
  * Decode a picture: upright, over white, in RGBA.
@@ -14,13 +16,20 @@ const HALF = 1 << (PRECISION - 1);
  */
 export async function loadImage(blob) {
   const bitmap = await decode(blob, { colorSpaceConversion: "none" });
-  const { width, height } = bitmap;
-  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
-  context.fillStyle = "white";
-  context.fillRect(0, 0, width, height);
-  context.drawImage(bitmap, 0, 0);
+  const fitting = Math.sqrt(SAFE_PIXELS / (bitmap.width * bitmap.height));
+  for (const scale of fitting < 1 ? [1, fitting] : [1]) {
+    const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.floor(side * scale)));
+    const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+    context.fillStyle = "white";
+    context.fillRect(0, 0, width, height);
+    context.drawImage(bitmap, 0, 0, width, height);
+    const image = context.getImageData(0, 0, width, height);
+    if (!image.data[3]) continue; // a canvas that is too large for the browser stays transparent
+    bitmap.close();
+    return image;
+  }
   bitmap.close();
-  return context.getImageData(0, 0, width, height);
+  throw new BadInput("This browser cannot hold so large a picture; make it smaller.");
 }
 
 /**

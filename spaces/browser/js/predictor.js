@@ -59,7 +59,7 @@ export class Predictor {
       report((done + good.length) / rows.length);
       await new Promise((resolve) => setTimeout(resolve)); // the worker takes other calls in between
     }
-    const [{ names }] = rows;
+    const [{ names, delimiter }] = rows;
     const added = [...Object.keys(rows.find(({ cells }) => cells)?.cells ?? {}), "error"];
     const lines = rows.map(({ values, cells, error }) => {
       const found = { ...cells, error: error || "" };
@@ -73,7 +73,7 @@ export class Predictor {
       return free;
     });
     lines.unshift([...renamed, ...added]);
-    const csv = new Blob(["\ufeff", writeCsv(lines)], { type: "text/csv" });
+    const csv = new Blob(["\ufeff", writeCsv(lines, delimiter)], { type: "text/csv" });
     const wrong = rows.filter(({ error }) => error).length;
     return { count: rows.length, wrong, added: added.length, lines: lines.slice(0, 1 + SHOWN_ROWS), csv };
   }

@@ -16,8 +16,9 @@ export function show(root, model) {
   parts.unit.textContent = unit;
 
   const find = async (input) => {
-    const [id, title] = await model.call("find", [input.value]);
-    input.value = title;
+    const typed = input.value;
+    const [id, title] = await model.call("find", [typed]);
+    if (input.value === typed) input.value = title; // else a new one is being typed
     return [id, title];
   };
   const [kept, keep] = page.recallInput(isRatings);
@@ -42,10 +43,11 @@ export function show(root, model) {
     rated.replaceChildren(...(own.length ? [element("h2", {}, "Your ratings"), element("ol", {}, ...own)] : []));
   };
   const add = page.runLatest(parts.said, async () => {
+    const value = Number(stars.value); // before it changes for the next one
     const [id, title] = await find(pick);
     ratings.delete(id);
-    ratings.set(id, [title, Number(stars.value)]);
-    pick.value = "";
+    ratings.set(id, [title, value]);
+    if (pick.value === title) pick.value = "";
     showRated();
     return [];
   });

@@ -14,7 +14,6 @@ export function show(root, model) {
   const { answer, form, why, curve, varied, plot, batch } = page.fill(root, "table-page");
   const name = (column) => descriptions?.[column] ?? column;
   const explained = (label) => (labels ? page.getLabelName(config, label) : name(config.target));
-  const format = labels ? page.formatPercent : formatNumber;
   const used = columns.filter((column) => !ignored.includes(column));
   const readRow = () => ({
     ...typical,
@@ -25,6 +24,8 @@ export function show(root, model) {
     const column = varied.value;
     const found = await model.call("whatIf", [row, column]);
     const show = numbers[column].date_format ? formatDate : String;
+    const all = found.lines.flat();
+    const format = labels ? page.formatPercent : makeFormat(Math.max(...all) - Math.min(...all));
     return drawCurve(found, `${explained(found.label)} for ${name(column)}`, format, show);
   });
   const explain = page.runLatest(why, async (row) => {
@@ -33,7 +34,10 @@ export function show(root, model) {
     const rows = effects
       .slice(0, EFFECTS)
       .map(([column, value]) => [`${name(column)}: ${nameValue(config, row[column])}`, value]);
-    const size = (value) => (labels ? (100 * value).toFixed(1) : formatNumber(value));
+    const largest = Math.abs(effects[0]?.[1] ?? 0);
+    const [format, size] = labels
+      ? [page.formatPercent, (value) => (100 * value).toFixed(1)]
+      : [makeFormat(largest), makeFormat(largest)];
     const points = (value) => (value < 0 ? "−" : "+") + size(Math.abs(value));
     const inPoints = labels ? " (percentage points)" : "";
     const average = `${explained(found.label)}: on average ${format(found.base)}, here ${format(found.total)}.`;
@@ -58,7 +62,7 @@ export function show(root, model) {
       const bars = page.drawProbabilities(config, found.probabilities);
       return [element("h2", {}, page.getLabelName(config, found.label)), bars];
     }
-    const [value, low, high] = [found.value, found.low, found.high].map(formatNumber);
+    const [value, low, high] = [found.value, found.low, found.high].map(makeFormat(found.high - found.low));
     const range = `For nine of ten rows like this one, it is between ${low} and ${high} ${unit}`.trim();
     return [element("h2", {}, `${value} ${unit}`), element("p", {}, `${name(config.target)}. ${range}.`)];
   });
@@ -80,7 +84,11 @@ export function show(root, model) {
   page.addBatch(batch, model, "Many rows", `A CSV with the columns ${model.config.columns.join(", ")}.`);
 }
 
-const formatNumber = (value) => value.toLocaleString("en", { maximumSignificantDigits: 4 });
+/** Return a function that writes numbers with as many decimals as one of this size needs for three digits. */
+function makeFormat(size) {
+  const digits = size > 0 ? Math.min(Math.max(0, 2 - Math.floor(Math.log10(size))), 20) : 2;
+  return (value) => value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+}
 
 /** Return the display name of a value. */
 const nameValue = ({ value_names: names = {} }, value) => {
@@ -96,8 +104,9 @@ function addField(config, column, label) {
     const { date_format: format, decimal, minimum, maximum } = numbers[column];
     const ends = format ? `${formatDate(minimum)} to ${formatDate(maximum)}` : formatRange(minimum, maximum);
     // Not of type "number", which hides a wrong text: it would count as unknown.
-    const kind = format ? {} : { inputMode: "decimal", value: String(typical[column]).replace(".", decimal ?? ".") };
-    return element("label", {}, `${label} (${ends})`, element("input", { ...common, ...kind }));
+    const kind = format ? {} : { value: String(typical[column]).replace(".", decimal ?? ".") };
+    const keys = format || minimum < 0 ? {} : { inputMode: "decimal" }; // a phone's decimal keys have no minus
+    return element("label", {}, `${label} (${ends})`, element("input", { ...common, ...kind, ...keys }));
   }
   const options = categories[column].map((value) => element("option", { value }, nameValue(config, value)));
   if (!open.includes(column)) {

@@ -1,6 +1,5 @@
 // Read and write CSV, and parse numbers and dates as people write them.
 
-import dsv from "../vendor/d3-dsv/dsv.js";
 import { BadInput } from "./checkpoint.js";
 import { range, zip } from "./numbers.js";
 
@@ -11,15 +10,33 @@ const CURRENCIES = /^[$\u20ac\xa3\xa5\s]+|[$\u20ac\xa3\xa5\s]+$/g;
 const SIGNS = /^[$\u20ac\xa3\xa5% ]+|[$\u20ac\xa3\xa5% ]+$/g; // around a number in a column of known spelling, and
 const CODES = /^(EUR|USD|GBP|CHF)|(EUR|USD|GBP|CHF)$/i; // one of these
 const ONE_COMMA = /^[-+]?[1-9]\d{0,2},\d{3}$/; // ambiguous: thousands, or three decimals
-const LONGEST = 1000; // characters of a number
+const LONGEST = 1000; // characters of a number or a name
 const MAX_BYTES = 50_000_000; // of a file, and
 const MAX_ROWS = 100_000; // of a table, as in shared/limits.py
 const DAY = 86_400_000; // milliseconds
+const NOT_IN_1252 = [0x81, 0x8d, 0x8f, 0x90, 0x9d]; // bytes
+const ASCII = /^[\x00-\x7f]*$/;
+const INVISIBLE =
+  /[\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}]/gu;
+const JOINERS =
+  /(?<![\u0590-\u1dff\u2190-\u{10ffff}])[\u200c\u200d\ufe00-\ufe0f\u{e0001}\u{e0020}-\u{e007f}\u{e0100}-\u{e01ef}]+/gu;
 
 const collapse = (text) => String(text).trim().replace(/\s+/g, " ");
 
+/** Return a text without invisible characters; joiners are kept where emoji or a script need them. */
+export const stripInvisible = (text) => (ASCII.test(text) ? text : text.replace(INVISIBLE, "").replace(JOINERS, ""));
+
 /** Return a name in normal form, without case and with single spaces. */
-export const normaliseName = (text) => collapse(String(text).normalize("NFKC").toLowerCase());
+export const normaliseName = (text) =>
+  collapse(stripInvisible(String(text)).slice(0, LONGEST).normalize("NFKC").toLowerCase());
+
+/** Return a text with the digits of all scripts as 0 to 9. */
+const toAsciiDigits = (text) =>
+  text.replace(/(?![0-9])\p{Nd}/gu, (digit) => {
+    let zero = digit.codePointAt(0);
+    while (/\p{Nd}/u.test(String.fromCodePoint(zero - 1))) zero -= 1;
+    return String((digit.codePointAt(0) - zero) % 10);
+  });
 
 /** Return the text of a whole number without decimals, "5" for "5.0"; pandas writes them beside missing ones. */
 export const dropZeros = (text) => text.replace(/^([-+]?\d+)\.0+$/, "$1");
@@ -32,8 +49,8 @@ export const isMissing = (value) => UNKNOWN.includes(normaliseName(value ?? ""))
  * ambiguous: 37,5 or 1 196 or 1,234.5, but not 2,174. If the decimal sign is known, nothing is: $ 2,174, 2,174 EUR or 12,5 %.
  */
 export function parseNumber(value, decimal = null) {
-  const text = collapse(value).replace("\u2212", "-");
-  if (text.length > LONGEST) return NaN;
+  if (String(value).length > LONGEST) return NaN;
+  const text = toAsciiDigits(collapse(stripInvisible(String(value)))).replace("\u2212", "-");
   const read = (thousands, point) => Number(text.replace(thousands, "").replace(point, "."));
   if (decimal && typeof value === "string") {
     const marks = `[${decimal === "," ? "." : ","} '\u2019]`; // of thousands
@@ -55,7 +72,7 @@ export function parseNumber(value, decimal = null) {
 
 /** Return a hint, after a space, on how to write a number that parseNumber refuses; see shared/text.py. */
 export function suggestNumber(value) {
-  const text = String(value).trim();
+  const text = stripInvisible(String(value)).trim();
   const bare = text.length < 40 ? text.replace(CURRENCIES, "") : text;
   if (ONE_COMMA.test(bare)) {
     const [thousands, decimals] = ["", "."].map((mark) => bare.replace(",", mark));
@@ -127,19 +144,65 @@ export function formatDate(days) {
   return Number.isNaN(date.getTime()) ? String(days) : date.toISOString().slice(0, 10);
 }
 
-/** Return the text of a file in UTF-8, UTF-16 or Windows-1252. */
+/** Return the text of a file in UTF-8, UTF-16 or, if its bytes look like that, Windows-1252. */
 export async function readText(file) {
   if (file.size > MAX_BYTES) throw new BadInput("The file is larger than 50 MB; split it into smaller files.");
   const bytes = new Uint8Array(await file.arrayBuffer());
-  const wide = { 0xfffe: "utf-16le", 0xfeff: "utf-16be" }[256 * bytes[0] + bytes[1]];
+  const marked = { 0xfffe: "utf-16le", 0xfeff: "utf-16be" }[256 * bytes[0] + bytes[1]];
+  const wide = marked ?? ["utf-16be", "utf-16le"][bytes.subarray(0, 2).indexOf(0)]; // a letter has a zero byte, too
   let text;
   try {
     text = new TextDecoder(wide ?? "utf-8", { fatal: true }).decode(bytes);
   } catch {
+    if (wide || !looksWestern(bytes)) {
+      throw new BadInput("The file is not in the encoding UTF-8; save the file as UTF-8 (in Excel: CSV UTF-8).");
+    }
     text = new TextDecoder("windows-1252").decode(bytes);
   }
   if (text.includes("\0")) throw new BadInput("This is not a text file or a CSV; save the table as CSV first.");
   return text;
+}
+
+/** Return whether bytes above 127 look like Western European letters; see shared/tables/encoding.py. */
+function looksWestern(bytes) {
+  let [high, foreign] = [0, 0];
+  for (let start = 0, end; start < bytes.length; start = end + 1) {
+    for (end = start; bytes[end] > 127;) end += 1;
+    const word = bytes.subarray(start, end);
+    high += word.length;
+    if (word.length >= 4 && new Set(word).size > 2) foreign += word.length;
+    for (let at = 0; at < word.length;) {
+      const size = word[at] < 0xc2 ? 0 : word[at] < 0xe0 ? 2 : word[at] < 0xf0 ? 3 : word[at] < 0xf5 ? 4 : 0;
+      const rest = word.subarray(at + 1, at + size);
+      const isSequence = size && rest.length === size - 1 && rest.every((byte) => byte < 0xc0);
+      if (isSequence) foreign += size;
+      at += isSequence ? size : 1;
+    }
+    if (NOT_IN_1252.some((byte) => word.includes(byte))) return false;
+  }
+  return foreign <= high / 2;
+}
+
+/** Yield the rows of a CSV as lists of cells, as Python's csv module reads them with skipinitialspace. */
+function* splitRows(text, delimiter) {
+  const mark = delimiter.replace(/[|^]/, "\\$&");
+  const cell = new RegExp(` *(?:"([^"]*(?:""[^"]*)*)("?))?([^${mark}\\r\\n]*)(${mark}|\\r\\n?|\\n|$)`, "gy");
+  let row = [];
+  while (cell.lastIndex < text.length || row.length) {
+    const start = cell.lastIndex;
+    const [, quoted, closing, rest, end] = cell.exec(text);
+    if (closing === "") {
+      const line = text.slice(0, start).split("\n").length;
+      throw new BadInput(
+        `The quotation mark on line ${line} of the CSV is never closed, so the rows after it cannot be told apart; ` +
+          "close it, or delete it.",
+      );
+    }
+    row.push((quoted ?? "").replaceAll('""', '"') + rest);
+    if (end === delimiter) continue;
+    yield row;
+    row = [];
+  }
 }
 
 /**
@@ -148,25 +211,29 @@ export async function readText(file) {
  * @param {string} text
  * @param {string[]} columns - columns that must be there
  * @param {number} most - rows that it may have
- * @returns {{names: string[], values: string[], row: Record<string, string>, error: string | false}[]} for each row, the names
- *     and values of the file; and the values by their columns
+ * @returns {{names: string[], values: string[], row: Record<string, string>, error: string | false, delimiter: string}[]} for
+ *     each row, the names and values of the file, and the values by their columns
  */
 export function readCsv(text, columns = [], most = MAX_ROWS) {
   const [start, given] = /^[\ufeff\u200b\u2060]*(?:"?sep=([,;|:~^\t])"?\r?\n)?/i.exec(text);
   const content = text.slice(start.length);
-  const split = (delimiter, lines, left = Infinity) =>
-    dsv(delimiter).parseRows(lines, (cells) =>
-      left && cells.some((cell) => cell.trim()) && left-- ? cells.map((one) => readEscaped(one.trim())) : null,
-    );
+  const split = (delimiter, lines, most = Infinity) => {
+    const rows = [];
+    for (const cells of splitRows(lines, delimiter)) {
+      if (cells.some((cell) => cell.trim())) rows.push(cells.map((one) => readEscaped(one.trim())));
+      if (rows.length === most) break;
+    }
+    return rows;
+  };
   const [firstLine] = content.slice(content.lastIndexOf("\n", content.search(/\S/)) + 1).split("\n", 1);
   const fitness = (delimiter) => {
-    const [names = []] = split(delimiter, firstLine);
+    const [names = []] = orNone(() => split(delimiter, firstLine)); // it may end within a cell of several lines
     return 1e6 * columns.filter((column) => findColumn(names, column).length).length + names.length;
   };
   const delimiter = given ?? Object.keys(DELIMITERS).reduce((best, one) => (fitness(one) > fitness(best) ? one : best));
   const [header, ...lines] = split(delimiter, content, most + 2); // one too many shows that there are
   if (!header) throw new BadInput("The file is empty; it must be a CSV with a header.");
-  const names = header.map(collapse);
+  const names = header.map((name) => collapse(stripInvisible(name)));
   while (!names.at(-1)) names.pop();
   const seen = new Set();
   const repeated = names.find((name) => name && (seen.has(name) || !seen.add(name)));
@@ -189,8 +256,22 @@ export function readCsv(text, columns = [], most = MAX_ROWS) {
     const hint = isLong ? ` Put quotation marks around a cell with a ${mark} in it.` : "";
     const count = `${values.length} cell${values.length > 1 ? "s" : ""}`;
     const sentence = `The row has ${count}; the header has ${names.length}.${hint}`;
-    return { names, values, row: zip(keys, values), error: (isLong || values.length < names.length) && sentence };
+    return {
+      names,
+      values,
+      delimiter,
+      row: zip(keys, values),
+      error: (isLong || values.length < names.length) && sentence,
+    };
   });
+}
+
+function orNone(task) {
+  try {
+    return task();
+  } catch {
+    return [];
+  }
 }
 
 /** Return the places of a column among names: of the name itself, else of those that differ in case and separators. */
@@ -205,10 +286,10 @@ const PLAIN = /^\s*[-+\u2212]?[\d.,]*\d[\d.,]*(e[-+]?\d+)?\s*%?$/i;
 
 /** Return lines of cells as a CSV, texts in quotation marks; those that a spreadsheet would take for a formula begin with an
  * apostrophe. */
-export function writeCsv(lines) {
+export function writeCsv(lines, delimiter = ",") {
   const quote = (cell) => `"${needsEscape(cell) ? "'" : ""}${cell.replaceAll('"', '""')}"`;
   const write = (cell) => (typeof cell === "number" ? String(cell) : quote(String(cell)));
-  return lines.map((cells) => cells.map(write).join(",")).join("\n");
+  return lines.map((cells) => cells.map(write).join(delimiter)).join("\n");
 }
 
 /** Return whether a text may be read as a formula, or looks as if it already had an apostrophe for that. */

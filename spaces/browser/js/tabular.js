@@ -27,6 +27,7 @@ export default class TabularPredictor extends Predictor {
     this.categories = columns.filter((name) => categories[name]);
     this.numbers = columns.filter((name) => numbers[name]);
     this.inputs = [...this.categories, ...this.numbers];
+    this.codes = Object.fromEntries(this.categories.map((name) => [name, indexCategories(categories[name])]));
     this.fields = zip(
       this.inputs,
       this.inputs.map((name) => nameField(name, descriptions?.[name])),
@@ -159,7 +160,7 @@ export default class TabularPredictor extends Predictor {
       });
     return [
       ...readEach(this.categories, (column, name, value) =>
-        readCategory(name, value, categories[column], open.includes(column)),
+        readCategory(name, value, categories[column], this.codes[column], open.includes(column)),
       ),
       ...readEach(this.numbers, (column, name, value) =>
         readNumber(name, value, numbers[column], ignored.includes(column)),
@@ -205,16 +206,22 @@ export default class TabularPredictor extends Predictor {
   }
 }
 
-/** Return the index of a value among the categories of a column; 0 for a missing one. */
-function readCategory(name, value, values, isOpen) {
+const loosen = (name) => tables.normaliseName(name).replace(/[-_ ]+/g, "-");
+
+/** Return the index of each category, by its name and by its normalised name if that is unambiguous. */
+function indexCategories(values) {
+  const codes = new Map(values.map((value, code) => [value, code]));
+  const loose = new Map();
+  values.forEach((value, code) => loose.set(loosen(value), loose.has(loosen(value)) ? null : code));
+  for (const [form, code] of loose) if (code !== null && !codes.has(form)) codes.set(form, code);
+  return codes;
+}
+
+/** Return the index of a value among the categories of a column, by those of indexCategories; 0 for a missing one. */
+function readCategory(name, value, values, codes, isOpen) {
   const text = String(value ?? "").trim();
-  const exact = values.indexOf(text);
-  if (exact >= 0) return exact;
-  const loosen = (one) => tables.normaliseName(one).replace(/[-_ ]+/g, "-");
-  const loose = range(values.length).filter((index) => loosen(values[index]) === loosen(text));
-  if (loose.length === 1) return loose[0];
-  const whole = values.indexOf(tables.dropZeros(text));
-  if (whole >= 0) return whole;
+  const code = codes.get(text) ?? codes.get(loosen(text)) ?? codes.get(tables.dropZeros(text));
+  if (code !== undefined) return code;
   if (isOpen || tables.isMissing(value)) return 0;
   const known = values.slice(1).join(", ");
   throw new BadInput(`${name} must be one of ${known}, or ? where it is unknown; not ${tables.quote(value)}.`);

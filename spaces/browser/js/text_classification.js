@@ -5,7 +5,7 @@ import { Tokenizer } from "../vendor/tokenizers/tokenizers.min.mjs";
 import { BadInput } from "./checkpoint.js";
 import { argmax, range, softmax, sum, zip } from "./numbers.js";
 import { Predictor, checkOutput, makeCells } from "./predictor.js";
-import { readCsv, readText } from "./tables.js";
+import { readCsv, readText, stripInvisible } from "./tables.js";
 
 const MAX_CHARACTERS = 100_000;
 const MAX_TEXTS = 5000; // in a file
@@ -14,10 +14,6 @@ const EXACT_PARTS = 5;
 const LEAST = 1e-9;
 const CHARACTERS_PER_TOKEN = 32;
 const WORDS = /[\p{P}$+<=>^`|~\p{Script=Han}]|[^\s\p{P}$+<=>^`|~\p{Script=Han}]+/gu; // as BERT splits a text
-const INVISIBLE =
-  /[\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}]/gu;
-const JOINERS =
-  /(?<![\u0590-\u1dff\u2190-\u{10ffff}])[\u200c\u200d\ufe00-\ufe0f\u{e0001}\u{e0020}-\u{e007f}\u{e0100}-\u{e01ef}]+/gu;
 const CONTROLS = /[\x00-\x08\x0e-\x1b\x7f]/g;
 const BLANKS = /[\x0b\x0c\x1c-\x1f\x80-\x9f\u2028\u2029\u202f\u2800\ufffd]/g;
 const LETTERS = /[\ufb00-\ufb06\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\u{1d400}-\u{1d7ff}]+/gu;
@@ -33,7 +29,7 @@ function cleanText(text) {
     .replace(/[\ud800-\udfff]/gu, "?")
     .replace(/<br\s*\/?>/gi, "\n")
     .replace(CONTROLS, "");
-  const visible = plain.replace(BLANKS, " ").replace(INVISIBLE, "").replace(JOINERS, "");
+  const visible = stripInvisible(plain.replace(BLANKS, " "));
   const cleaned = visible.replace(LETTERS, (found) => found.normalize("NFKC")).trim();
   if (!cleaned) throw new BadInput("There is no text; write a few words.");
   return cleaned;
