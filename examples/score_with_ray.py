@@ -152,9 +152,14 @@ def prepare(options: argparse.Namespace) -> tuple[Any, Path, Path]:
     if (out / "run.json").exists() and json.loads((out / "run.json").read_text(encoding="utf-8")) != asked_of:
         sys.exit(f"{out} has parts of another model, input or size; choose an empty folder.")
     (out / "run.json").write_text(json.dumps(asked_of), encoding="utf-8", newline="\n")
-    source = convert_to_parquet(options.input, out)
-    if problem := find_problem(model, source):
-        (out / "rows.parquet").unlink(missing_ok=True)  # or it would stand for the input of the next run
+    try:
+        source = convert_to_parquet(options.input, out)
+        problem = find_problem(model, source)
+    except pa.ArrowInvalid as error:
+        problem = f"{options.input} cannot be read: {error}"
+    if problem:
+        for left in ("rows.parquet", "rows.parquet.partial"):
+            (out / left).unlink(missing_ok=True)  # or it would stand for the input of the next run
         (out / "run.json").unlink()
         sys.exit(problem)
     return model, source, out

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from .config import GalleryConfig, explain_damage
-from .errors import CheckpointError, HubError
+from .errors import CheckpointError, HubError, quote
 from .image_classifier import ImageClassifier
 from .image_segmenter import ImageSegmenter
 from .predictor import Predictor
 from .recommender import Recommender
 from .tabular_classifier import TabularClassifier
 from .tabular_regressor import TabularRegressor
+from .text import parse_number
 from .text_classifier import TextClassifier
 
 PREDICTORS: dict[str, type[Predictor[Any, Any, Any]]] = {
@@ -49,8 +50,8 @@ def load_model(
             denied, or it does not arrive undamaged in time.
     """
     text = str(source)
-    if deadline is not None and not (isinstance(deadline, int | float) and deadline > 0):
-        raise CheckpointError(f"deadline must be a number of seconds above 0, not {deadline!r:.50}.")
+    if deadline is not None and not parse_number(deadline) > 0:
+        raise CheckpointError(f"deadline must be a number of seconds above 0, not {quote(deadline)}.")
     is_url = not isinstance(source, Path) and URL.match(text)
     if not is_url and (isinstance(source, Path) or not is_name(text)):
         folder = Path(os.path.expanduser(text))
@@ -64,7 +65,8 @@ def load_model(
     from . import hub  # noqa: PLC0415 - only models on the Hub need it
 
     try:
-        folder = hub.download(text, revision, token, deadline=hub.DEADLINE if deadline is None else deadline)
+        seconds = hub.DEADLINE if deadline is None else parse_number(deadline)
+        folder = hub.download(text, revision, token, deadline=seconds)
     except HubError as error:
         if is_url:
             raise

@@ -151,13 +151,14 @@ class Parity(StrictModel):
 
 
 class Input(StrictModel):
-    """A file or folder given by an option of the command; see training.record.hash_input for its hash."""
+    """A file or folder given by an option of the command; see training.record.hash_input for its hashes."""
 
     option: str
     name: str
     files: int
     sha256: str
     source: str | None
+    data_sha256: str | None = None
 
 
 class Measured(StrictModel):

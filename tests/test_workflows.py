@@ -116,8 +116,10 @@ def test_the_hub_gets_every_model_and_both_kinds_of_space(deploy):
     for job, resource in (("models", "'{0}/{1}', vars.HF_OWNER, matrix.model"),
                           ("spaces", "'spaces/{0}/{1}', vars.HF_OWNER, matrix.name")):  # fmt: skip
         assert jobs[job]["permissions"] == {"contents": "read", "id-token": "write"}  # as docs/publishing.md says
-        assert jobs[job]["env"]["HF_TOKEN"] == "${{ secrets.HF_TOKEN }}"
-        asked = jobs[job]["env"]["HF_OIDC_RESOURCE"]
+        *before, last = jobs[job]["steps"]
+        assert last["env"]["HF_TOKEN"] == "${{ secrets.HF_TOKEN }}"
+        assert "TOKEN" not in str([jobs[job]["env"], *before])  # which install packages
+        asked = last["env"]["HF_OIDC_RESOURCE"]
         assert asked == f"${{{{ !secrets.HF_TOKEN && format({resource}) || '' }}}}"  # "" if there is a token
 
 

@@ -73,8 +73,9 @@ def choose_epochs(minutes: float, settings: Any, run: Run, fit: Callable[[Any, R
         fit: called with settings and a run; trains.
     """
     path = run.state / CHOSEN
-    if run.resume and path.is_file():
-        return replace(settings, epochs=json.loads(path.read_text(encoding="utf-8")))
+    kept = json.loads(path.read_text(encoding="utf-8")) if run.resume and path.is_file() else None
+    if (kept := processes.broadcast(kept)) is not None:  # of the first process, since each machine has its own files
+        return replace(settings, epochs=kept)
     print(f"Timing a few batches, to fit the training into {minutes:g} minutes.")
     timed, began = TimedRun(run.state, run.seed, resume=False), time.monotonic()
     fit(settings, timed)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from training import processes
 
+ABOUT = "about.yaml"  # beside data: words for the page and the card
 CLUTTER = ("thumbs.db", "desktop.ini", "__macosx")
 OWN_TEST = "own test"  # the split of a test that a user's own data brings with it
 

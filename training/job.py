@@ -37,6 +37,7 @@
 # secrets = ["HF_TOKEN"]
 # volumes = [
 #     "./hub:/gallery/hub",
+#     "./locks:/gallery/locks",
 #     "./shared:/gallery/shared",
 #     "./spaces:/gallery/spaces",
 #     "./training:/gallery/training",

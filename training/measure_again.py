@@ -48,7 +48,7 @@ def recall_options(parser: argparse.ArgumentParser, options: argparse.Namespace)
     try:
         before = parser.parse_args(words[len(program) :])
     except ValueError:  # an option that earlier code had
-        return options
+        before = argparse.Namespace(seed=(trained and trained.seed) or options.seed)
     found = argparse.Namespace(**vars(options))
     for action in parser._actions:
         name, default = action.dest, parser.get_default(action.dest)
@@ -58,8 +58,9 @@ def recall_options(parser: argparse.ArgumentParser, options: argparse.Namespace)
         if given not in (default, then):
             flag = action.option_strings[0]
             raise DataError(
-                f"The model in {options.measure} was trained {f'with {flag} {then}' if then else f'without {flag}'}; "
-                f"leave out {flag}, since the test depends on it."
+                f"The model in {options.measure} was trained "
+                f"{f'without {flag}' if then in (None, False) else f'with {flag} {then}'}; leave out {flag}, which is "
+                "taken from the training."
             )
         setattr(found, name, then)
     return found
@@ -81,8 +82,8 @@ def check_data(trained: Trained | None, splits: Splits[Any], source: Record, fol
     """
     if not trained or not splits.description.is_own or all(test.split == OWN_TEST for test in splits.tests):
         return
-    before, now = ({item.option: item.sha256 for item in inputs} for inputs in (trained.inputs, source.inputs))
-    if "--data" in before and before["--data"] != now.get("--data"):
+    before, now = ({item.option: item.data_sha256 for item in inputs} for inputs in (trained.inputs, source.inputs))
+    if any(before.get(option) not in (None, now.get(option)) for option in ("--data", "--labels")):
         raise DataError(
             f"The data has changed since {folder} was trained, which may have seen what would be the test now; give "
             "the same files, or data with a test of its own."

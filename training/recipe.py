@@ -317,7 +317,7 @@ def start_run(
 ) -> Run:
     """Return the run with these settings, which may resume an earlier one, on the same data if that is a user's own."""
     is_own = type(recipe).load is Recipe.load
-    inputs = {item.option: item.sha256 for item in source.inputs} if source and is_own else {}
+    inputs = {item.option: item.data_sha256 for item in source.inputs} if source and is_own else {}
     given = {name: value for name, value in asdict(settings).items() if name != "own"} | asdict(settings.own)
     trains = {name: value for name, value in given.items() if name not in recipe.measuring}
     trains["minutes"] = options.minutes
@@ -330,7 +330,7 @@ def start_run(
         options.resume,
         options.states,
         vars(options),
-        inputs.get("--data"),
+        processes.broadcast(" ".join(inputs[name] or "" for name in ("--data", "--labels") if name in inputs)),
     )
     return Run(state, settings.seed, options.resume, measures=not options.train_only)
 

@@ -21,7 +21,7 @@ from fastai.torch_core import default_device
 from shared.config import sha256
 from shared.metrics import Input, Measured, Trained
 from training import processes
-from training.data import DataError, list_files
+from training.data import ABOUT, DataError, is_clutter, list_files
 
 SOURCE = "SOURCE.md"  # beside data or weights: where they come from and how they were changed
 TRAINING = ("torch", "fastai", "transformers", "numpy")  # packages used in training
@@ -117,10 +117,11 @@ def record(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Reco
 
 
 def hash_input(path: Path) -> dict[str, Any]:
-    """Return the number of `files` at a path, their `sha256`, and `source`, the text of SOURCE.md or None.
+    """Return the number of `files` at a path, their hashes, and `source`, the text of SOURCE.md or None.
 
-    The hash of a folder is the SHA-256 of what `sha256sum` prints for its files, sorted by name: the hash, two spaces,
-    the path within the folder, a newline. For weights, which have a config.json, SOURCE.md may be in the parent
+    `sha256` of a folder is the SHA-256 of what `sha256sum` prints for its files, sorted by name: the hash, two spaces,
+    the path within the folder, a newline. `data_sha256` leaves out SOURCE.md, about.yaml, hidden files, and what
+    systems write into folders. For weights, which have a config.json, SOURCE.md may be in the parent
     folder; of that one, only what it says about these weights counts.
 
     Raises:
@@ -128,13 +129,18 @@ def hash_input(path: Path) -> dict[str, Any]:
     """
     files = list_files(str(path))
     lines = sorted((file.relative_to(path).as_posix(), sha256(file)) for file in files if file != path)
-    listed = "".join(f"{digest}  {name}\n" for name, digest in lines)
+    of_data = [(name, digest) for name, digest in lines if not is_clutter(Path(name)) and name not in (SOURCE, ABOUT)]
+    whole, data = (
+        hashlib.sha256("".join(f"{digest}  {name}\n" for name, digest in some).encode()).hexdigest()
+        for some in (lines, of_data)
+    )
     places = [path, path.parent] if (path / "config.json").is_file() else [path if path.is_dir() else path.parent]
     texts = [read_source(place / SOURCE) for place in places if (place / SOURCE).is_file()]
     is_shared = len(places) > 1 and not (path / SOURCE).is_file()
     return {
         "files": len(files),
-        "sha256": hashlib.sha256(listed.encode()).hexdigest() if path.is_dir() else sha256(path),
+        "sha256": whole if path.is_dir() else sha256(path),
+        "data_sha256": data if path.is_dir() else sha256(path),
         "source": (find_section(texts[0], path.name) if is_shared else texts[0]) if texts else None,
     }
 

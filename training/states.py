@@ -96,7 +96,9 @@ def load_state(path: Path, device: Any = "cpu", content: bytes | None = None) ->
     try:
         file = path if content is None else io.BytesIO(content)
         return torch.load(file, map_location=device, weights_only=True)  # noqa: TID251
-    except (RuntimeError, EOFError, UnpicklingError) as error:
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, EOFError, UnpicklingError, ValueError, LookupError, AttributeError) as error:
         raise DataError(f"{path} is incomplete or damaged; copy it again, or start again without --resume.") from error
 
 
@@ -120,7 +122,7 @@ def prepare_states(
     resume: bool,
     chosen: str | None = None,
     options: Collection[str] = (),
-    data: str | None = None,
+    data: str = "",
 ) -> Path:
     """Return the folder for the states of a run; delete old states unless resuming.
 
@@ -135,7 +137,7 @@ def prepare_states(
         resume: keep the states in the folder.
         chosen: a folder that the user chose, to carry the states to another machine.
         options: names of the settings that have an option, for the message.
-        data: the SHA-256 of a user's own data, which the states in a chosen folder must have been trained on.
+        data: a hash of a user's own data, which the states in a chosen folder must have been trained on.
 
     Raises:
         DataError: the chosen folder is not one of states, or those in it are of a run with other settings or data.
@@ -206,7 +208,7 @@ def check_run(folder: Path, run: Mapping[str, Any], options: Collection[str] = (
             f"The states in {folder} are of another run of {before['name']}{other}; give the options of that run, or "
             "another folder with --states."
         )
-    if now.get("data") and before.get("data") not in (None, now["data"]):
+    if now.get("data") and before.get("data") not in (None, "", now["data"]):
         raise DataError(
             f"The data has changed since the training in {folder} began, which may have seen what would be the test "
             "now; give the same files, or start again without --resume."

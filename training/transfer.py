@@ -39,14 +39,19 @@ def pack(paths: Sequence[Path], out: Path, part_mb: float = PART_MB, finished: b
         finished: of folders of states, pack only the finished weights, rounded, and what describes the run.
 
     Raises:
-        DataError: a path does not exist, two have the same name, a training has not finished, or a part has no bytes.
+        DataError: a path does not exist or has the parts in it, two have the same name, a training has not finished,
+            or a part has no bytes.
     """
     if not 1 <= part_mb * 2**20 < math.inf:
         raise DataError(f"--part-mb must be a size above 0, not {part_mb:g}.")
     if len({path.resolve().name for path in paths}) < len(paths):
         raise DataError("Two of the paths have the same name; pack them one after the other.")
+    around = (path for path in paths if not finished and out.resolve().is_relative_to(path.resolve()))
+    if inside := next(around, None):
+        raise DataError(f"The parts in {out} would be packed with {inside}; choose another folder for them.")
     archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w:xz" if finished else "w") as tar:
+    # A link leads nowhere on the other machine.
+    with tarfile.open(fileobj=archive, mode="w:xz" if finished else "w", dereference=True) as tar:
         for path in paths:
             if not path.exists():
                 raise DataError(f"{path} does not exist.")
@@ -93,12 +98,15 @@ def unpack(folder: Path, out: Path) -> None:
     """Unpack parts into a folder.
 
     Raises:
-        DataError: a part is missing, or is not the one that was packed.
+        DataError: a part is missing, or is not the one that was packed, or the list of them is damaged.
     """
     listed = folder / LISTED
     if not listed.is_file():
         raise DataError(f"There is no {LISTED} in {folder}; it travels with the parts.")
-    digests: dict[str, str] = json.loads(listed.read_text(encoding="utf-8"))
+    try:
+        digests: dict[str, str] = json.loads(listed.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{listed} is incomplete or damaged; send it again.") from error
     for name, digest in digests.items():
         if not (folder / name).is_file():
             raise DataError(f"{folder / name} is missing.")

@@ -11,11 +11,10 @@ from shared.config import CONFIG_FILE, METRICS, About, GalleryConfig
 from shared.errors import CheckpointError, quote
 from shared.metrics import Metrics
 from training.card import AUTHOR
-from training.data import DataError
+from training.data import ABOUT, DataError
 from training.description import NAMES, TERMS_OF_DATA, Description, make_title
 from training.sentences import list_names, suggest
 
-ABOUT = "about.yaml"
 OPTIONS = ("title", "licence", "language")
 CODE = re.compile("[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")  # of a language
 LICENCES = {  # identifiers of the Hub and their names

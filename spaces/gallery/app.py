@@ -142,7 +142,7 @@ def make_card(folder: Path) -> str:
 own: list[Path] = []
 messages: list[str] = []
 if place := os.environ.get("MODELS"):
-    own = find_checkpoints(Path(place))
+    own = find_checkpoints(Path(os.path.expanduser(place)))
     if not own:
         logging.warning("MODELS is %s, which is not a folder with checkpoint folders; train a model first.", place)
         messages.append(f"There are no models in the folder {escape_markdown(Path(place).name)}.")

@@ -128,16 +128,20 @@ def test_what_was_scored_can_be_scored_again(rating, tmp_path):
         ("nowhere", "rows.csv", "There is no checkpoint folder"),
         ("salary", "rows.csv", "The input lacks the column workclass; the model needs age, workclass,"),
         ("cat_dog", "empty", "There is nothing to score in the input."),
+        ("salary", "ragged.csv", "{} cannot be read: CSV parse error"),
+        ("salary", "broken.parquet", "{} cannot be read: Parquet magic bytes not found"),
     ],
 )
 def test_what_cannot_be_scored_gets_a_sentence_and_leaves_nothing(model, given, message, tmp_path):
     (tmp_path / "rows.csv").write_text("age\n39\n")
+    (tmp_path / "ragged.csv").write_text("age,sex\n39\n")
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 and no more")
     (tmp_path / "empty").mkdir()
     out = tmp_path / "scored"
     command = [*SCRIPT, ROOT / "spaces" / model / "model", tmp_path / given, out]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode
-    assert done.stderr.startswith(message)
+    assert done.stderr.startswith(message.format(tmp_path / given))
     assert not out.exists() or not list(out.iterdir())
 
 

@@ -189,13 +189,13 @@ def test_a_path_may_begin_in_the_home_folder(monkeypatch):
         load_model("~/none")
 
 
-@pytest.mark.parametrize("deadline", [0, -1.5, "3", float("nan")])
+@pytest.mark.parametrize("deadline", [0, -1.5, "soon", float("nan")])
 def test_a_deadline_is_above_0(deadline):
-    with pytest.raises(CheckpointError, match=f"deadline must be a number of seconds above 0, not {deadline!r}"):
+    with pytest.raises(CheckpointError, match=f"deadline must be a number of seconds above 0, not '{deadline}'"):
         load_model("me/model", deadline=deadline)
 
 
-def test_many_inputs_are_a_list_a_table_or_any_iterable(salary, sentiment, rating, cat_dog):
+def test_many_inputs_are_a_list_a_table_or_an_iterator(salary, sentiment, rating, cat_dog):
     row, texts = salary.example(), ["a good film", "a bad film"]
     expected = salary.predict_batch([row, row])
     table = pd.DataFrame([row, row])

@@ -405,6 +405,7 @@ TABLES = {
     "quotation marks in cells": 'a,b\n"x ""y""",""\n"""",x""y\n',
     "cells of several lines": 'a,b\r\n"x\n\ny",2\r\n"3\r\n4",5',
     "ends of lines": "a,b\r1,2\r\r3,4",
+    "a name of several lines": 'a;b;"c\n(d)"\n1;2;3\n',
     "invisible characters in names": "a\u200b,\u200eb\n1,2\n",
     "empty cells": "a,b\n,1\n2,\n,\n",
 }
@@ -427,6 +428,7 @@ def test_tables(run, tmp_path, name):
         ("a,a,b\n1,2,3", "names the column 'a' twice"),
         ("a,c\n", "lacks the column b"),
         ('a,b\n1,2\n3,"4\n5,6\n', "The quotation mark on line 3 of the CSV is never closed, so the rows after it"),
+        ('sep=,\na,b\r1,"2\n', "The quotation mark on line 3 of the CSV is never closed"),
     ],
 )
 def test_wrong_headers_get_a_sentence(run, text, words):
@@ -446,6 +448,7 @@ ENCODINGS = {
     "Japanese": "text\n\u7d20\u6674\u3089\u3057\u3044\u6620\u753b".encode("shift-jis"),
     "a damaged byte": "text\nd\xe9j\xe0 vu, caf\xe9".encode() + b"\xff",
     "a byte that is no letter": b"text\n\xe9\x81",
+    "no text": b"PK\3\4\0\xe9\0\0",
     "half of UTF-16": b"\xff\xfet\0e\0x\0t\0\n\0g\0\0\xd8",
 }
 
@@ -464,7 +467,10 @@ def test_encodings(site, browser, tmp_path):
         try:
             (row,) = read_csv(tmp_path / "rows.csv", ["text"])
         except BadInput:
-            assert "is not in the encoding UTF-8; save the file as UTF-8" in found, name
+            sentence = (
+                "is not a text file" if name == "no text" else "is not in the encoding UTF-8; save the file as UTF-8"
+            )
+            assert sentence in found, name
         else:
             assert found == row.cells["text"], name
     page.close()

@@ -1,5 +1,6 @@
 """The job on the Hub: its packages are the project's, the Hub's command understands it, and it runs the script."""
 
+import ast
 import os
 import re
 import subprocess
@@ -29,6 +30,21 @@ def test_the_jobs_folders_exist():
     folders = [volume.split(":")[0] for volume in HEADER["tool"]["hf-jobs"]["volumes"]]
     assert folders
     assert all((ROOT / folder).is_dir() for folder in folders)
+
+
+def test_a_job_has_every_folder_that_its_code_imports_from():
+    """In the job, nothing of this project is installed."""
+    folders = {volume.split(":")[0].removeprefix("./") for volume in HEADER["tool"]["hf-jobs"]["volumes"]}
+    ours = {path.parent.name for path in ROOT.glob("*/__init__.py")} | folders
+    imported = set()
+    for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                imported.add(node.module.partition(".")[0])
+            elif isinstance(node, ast.Import):
+                imported |= {name.name.partition(".")[0] for name in node.names}
+    assert {"locks", "shared"} <= imported
+    assert imported & ours <= folders
 
 
 def test_the_docs_have_a_command_for_each_demo():

@@ -109,7 +109,13 @@ def test_the_recorded_hash_is_that_of_sha256sum_over_the_sorted_files(tmp_path):
     assert found.model_dump() == {
         "option": "--data", "name": "data", "files": 3, "sha256": hashlib.sha256(listed).hexdigest(),
         "source": "# data: made smaller",
+        "data_sha256": hashlib.sha256(b"".join(listed.splitlines(keepends=True)[1:])).hexdigest(),
     }  # fmt: skip
+    for name in ("about.yaml", ".DS_Store", "b/Thumbs.db"):
+        (data / name).write_text("no data")
+    (more,) = record.record(parser, parser.parse_args(["--data", str(data)])).inputs
+    assert more.data_sha256 == found.data_sha256
+    assert more.sha256 != found.sha256
     (data / "b/one.txt").rename(data / "b/two.txt")
     (renamed,) = record.record(parser, parser.parse_args(["--data", str(data)])).inputs
     assert renamed.sha256 != found.sha256

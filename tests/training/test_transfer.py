@@ -33,6 +33,33 @@ def test_parts_are_small_and_come_back_as_they_were(pets, tmp_path, capsys):
     assert "Wrote 4 parts and parts.json" in capsys.readouterr().out
 
 
+def test_what_links_lead_to_is_carried(pets, tmp_path):
+    """As in the cache of the Hub, whose files are links."""
+    (tmp_path / "linked").symlink_to(pets)
+    (tmp_path / "snapshot").mkdir()
+    (tmp_path / "snapshot/cat.jpg").symlink_to(pets / "cat.jpg")
+    pack([tmp_path / "snapshot"], tmp_path / "parts")
+    unpack(tmp_path / "parts", tmp_path / "inputs")
+    pack([tmp_path / "linked"], tmp_path / "parts")
+    unpack(tmp_path / "parts", tmp_path / "inputs")
+    for name in ("snapshot/cat.jpg", "pets/cat.jpg"):
+        assert (tmp_path / "inputs" / name).read_bytes() == (pets / "cat.jpg").read_bytes()
+
+
+def test_parts_are_not_packed_again(pets, capsys):
+    assert main(["pack", str(pets), "--out", str(pets / "parts")]) == 2
+    assert "would be packed with" in capsys.readouterr().err
+    assert not (pets / "parts").exists()
+
+
+def test_an_incomplete_list_of_parts_gets_a_sentence(pets, tmp_path, capsys):
+    pack([pets], tmp_path / "parts")
+    listed = tmp_path / "parts" / LISTED
+    listed.write_text(listed.read_text(encoding="utf-8")[:20], encoding="utf-8")
+    assert main(["unpack", str(tmp_path / "parts"), "--out", str(tmp_path / "inputs")]) == 2
+    assert "parts.json is incomplete or damaged; send it again." in capsys.readouterr().err
+
+
 def test_more_than_a_thousand_parts_come_back_in_order(tmp_path):
     content = random.Random(0).randbytes(400_000)
     (tmp_path / "weights").write_bytes(content)

@@ -341,6 +341,8 @@ def add_years(table: OwnTable, item: str) -> OwnTable:
 def fill_descriptions(table: OwnTable, items: NDArray[np.intp]) -> OwnTable:
     """Return ratings where an empty title, kind or year is the first one that the same item has elsewhere.
 
+    A column stays as it is if most items have it once at most: it may describe the rating, or the user.
+
     Args:
         table: the ratings.
         items: the number of the item of each row, from 0.
@@ -350,6 +352,9 @@ def fill_descriptions(table: OwnTable, items: NDArray[np.intp]) -> OwnTable:
         cells = table.table[name].cat
         is_empty = np.array([not text.strip() for text in cells.categories])[cells.codes]
         rows = np.flatnonzero(~is_empty)[::-1]
+        found = np.bincount(items[rows])
+        if 2 * (found > 1).sum() <= (found > 0).sum():
+            continue
         first = np.full(items.max() + 1, -1)
         first[items[rows]] = rows  # of several rows of an item, the last assigned is its first
         source = np.where(is_empty & (first[items] >= 0), first[items], np.arange(len(items)))

@@ -1,12 +1,16 @@
 """Unpack a zip of a user's own data."""
 
 import contextlib
+import lzma
 import shutil
 import zipfile
+import zlib
 from pathlib import Path
 
 from training.data import DataError, is_clutter
 
+# What zipfile raises if a zip is damaged, or has a password.
+UNREADABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError)
 UTF_8 = 0x800  # the flag of a name in UTF-8; other names are in code page 437
 
 
@@ -34,7 +38,7 @@ def unpack(path: Path, folder: Path) -> Path:
                 item.filename = item.filename.replace("\\", "/")  # some programs on Windows write these
                 if not item.filename.endswith("/") and not is_clutter(Path(item.filename)):
                     archive.extract(item, folder)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:  # damaged, or with a password
+    except UNREADABLE as error:
         raise DataError(f"{path} cannot be unpacked ({error}); make the zip again, without a password.") from error
     while len(inside := list(folder.iterdir())) == 1 and any(child.is_dir() for child in inside):
         if not any(child.is_dir() for child in inside[0].iterdir()):

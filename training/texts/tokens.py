@@ -54,7 +54,9 @@ def prune(tokenizer: Tokenizer, counts: NDArray[np.int64], most: int) -> tuple[T
         if end in processor:
             processor[end] = [processor[end][0], codes[processor[end][0]]]
     described["truncation"] = described["padding"] = None
-    return Tokenizer.from_str(json.dumps(described)), np.array([before[token] for token in kept])
+    pruned = Tokenizer.from_str(json.dumps(described))
+    pruned.encode_special_tokens = tokenizer.encode_special_tokens  # which is not in its JSON
+    return pruned, np.array([before[token] for token in kept])
 
 
 def encode_texts(tokenizer: Tokenizer, texts: Sequence[str], most: int, head: int) -> list[NDArray[np.int64]]:

@@ -15,6 +15,8 @@ const MAX_BYTES = 50_000_000; // of a file, and
 const MAX_ROWS = 100_000; // of a table, as in shared/limits.py
 const DAY = 86_400_000; // milliseconds
 const NOT_IN_1252 = [0x81, 0x8d, 0x8f, 0x90, 0x9d]; // bytes
+const NO_TEXT = "This is not a text file or a CSV; save the table as CSV first.";
+const LINE_END = /\r\n?|\n/;
 const ASCII = /^[\x00-\x7f]*$/;
 const INVISIBLE =
   /[\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}]/gu;
@@ -154,12 +156,13 @@ export async function readText(file) {
   try {
     text = new TextDecoder(wide ?? "utf-8", { fatal: true }).decode(bytes);
   } catch {
+    if (!wide && bytes.includes(0)) throw new BadInput(NO_TEXT);
     if (wide || !looksWestern(bytes)) {
       throw new BadInput("The file is not in the encoding UTF-8; save the file as UTF-8 (in Excel: CSV UTF-8).");
     }
     text = new TextDecoder("windows-1252").decode(bytes);
   }
-  if (text.includes("\0")) throw new BadInput("This is not a text file or a CSV; save the table as CSV first.");
+  if (text.includes("\0")) throw new BadInput(NO_TEXT);
   return text;
 }
 
@@ -168,6 +171,7 @@ function looksWestern(bytes) {
   let [high, foreign] = [0, 0];
   for (let start = 0, end; start < bytes.length; start = end + 1) {
     for (end = start; bytes[end] > 127;) end += 1;
+    if (end === start) continue;
     const word = bytes.subarray(start, end);
     high += word.length;
     if (word.length >= 4 && new Set(word).size > 2) foreign += word.length;
@@ -183,18 +187,21 @@ function looksWestern(bytes) {
   return foreign <= high / 2;
 }
 
-/** Yield the rows of a CSV as lists of cells, as Python's csv module reads them with skipinitialspace. */
-function* splitRows(text, delimiter) {
+/**
+ * Yield the rows of a CSV as lists of cells, as Python's csv module reads them with skipinitialspace.
+ * @param {number} line - the line of the file on which the text begins; 0 if the text may end within a cell
+ */
+function* splitRows(text, delimiter, line = 0) {
   const mark = delimiter.replace(/[|^]/, "\\$&");
   const cell = new RegExp(` *(?:"([^"]*(?:""[^"]*)*)("?))?([^${mark}\\r\\n]*)(${mark}|\\r\\n?|\\n|$)`, "gy");
   let row = [];
   while (cell.lastIndex < text.length || row.length) {
     const start = cell.lastIndex;
     const [, quoted, closing, rest, end] = cell.exec(text);
-    if (closing === "") {
-      const line = text.slice(0, start).split("\n").length;
+    if (closing === "" && line) {
+      const place = line + text.slice(0, start).split(LINE_END).length - 1;
       throw new BadInput(
-        `The quotation mark on line ${line} of the CSV is never closed, so the rows after it cannot be told apart; ` +
+        `The quotation mark on line ${place} of the CSV is never closed, so the rows after it cannot be told apart; ` +
           "close it, or delete it.",
       );
     }
@@ -217,21 +224,21 @@ function* splitRows(text, delimiter) {
 export function readCsv(text, columns = [], most = MAX_ROWS) {
   const [start, given] = /^[\ufeff\u200b\u2060]*(?:"?sep=([,;|:~^\t])"?\r?\n)?/i.exec(text);
   const content = text.slice(start.length);
-  const split = (delimiter, lines, most = Infinity) => {
+  const split = (delimiter, lines, most, line) => {
     const rows = [];
-    for (const cells of splitRows(lines, delimiter)) {
+    for (const cells of splitRows(lines, delimiter, line)) {
       if (cells.some((cell) => cell.trim())) rows.push(cells.map((one) => readEscaped(one.trim())));
       if (rows.length === most) break;
     }
     return rows;
   };
-  const [firstLine] = content.slice(content.lastIndexOf("\n", content.search(/\S/)) + 1).split("\n", 1);
+  const [firstLine] = content.slice(content.lastIndexOf("\n", content.search(/\S/)) + 1).split(LINE_END, 1);
   const fitness = (delimiter) => {
-    const [names = []] = orNone(() => split(delimiter, firstLine)); // it may end within a cell of several lines
+    const [names = []] = split(delimiter, firstLine); // which may end within a cell
     return 1e6 * columns.filter((column) => findColumn(names, column).length).length + names.length;
   };
   const delimiter = given ?? Object.keys(DELIMITERS).reduce((best, one) => (fitness(one) > fitness(best) ? one : best));
-  const [header, ...lines] = split(delimiter, content, most + 2); // one too many shows that there are
+  const [header, ...lines] = split(delimiter, content, most + 2, start.split(LINE_END).length); // one too many shows that there are
   if (!header) throw new BadInput("The file is empty; it must be a CSV with a header.");
   const names = header.map((name) => collapse(stripInvisible(name)));
   while (!names.at(-1)) names.pop();
@@ -264,14 +271,6 @@ export function readCsv(text, columns = [], most = MAX_ROWS) {
       error: (isLong || values.length < names.length) && sentence,
     };
   });
-}
-
-function orNone(task) {
-  try {
-    return task();
-  } catch {
-    return [];
-  }
 }
 
 /** Return the places of a column among names: of the name itself, else of those that differ in case and separators. */

@@ -681,6 +681,8 @@ def test_memory_is_checked_before_decoding(flowers, tmp_path, monkeypatch, capsy
     assert memory.find_free_memory() == 250 * 1024
     (tmp_path / "memory.max").write_text("1100\n", encoding="utf-8")
     assert memory.find_free_memory() == 1000
+    (tmp_path / "memory.stat").write_text("anon 40\ninactive_file 30\nactive_file 20\n", encoding="utf-8")
+    assert memory.find_free_memory() == 1050
     monkeypatch.setattr(memory, "find_free_memory", lambda: 8_000_000_000)
     with pytest.raises(
         DataError, match=r"^120,000 pictures of 320×320 pixels take 36.9 GB of memory, and 8.0 GB are free"

@@ -114,6 +114,14 @@ def test_a_title_that_some_ratings_lack_is_that_of_the_others(read, books):
     assert "differs between ratings" not in printed
 
 
+def test_a_name_that_one_user_gave_is_not_that_of_the_item(read, books):
+    ratings = books[0]
+    is_first = ~ratings["book"].duplicated()
+    found, printed = read(ratings.assign(name=("Mr " + ratings["reader"]).where(is_first, "")))
+    assert found.movies["title"].tolist() == found.movies.index.tolist()
+    assert "differs between ratings of the same item: name." in printed
+
+
 def test_names_of_users_are_no_titles(read, books):
     ratings = books[0].rename(columns={"reader": "name"})
     found, printed = read(ratings.assign(year=2000 + ratings.index % 20), user_column="name")

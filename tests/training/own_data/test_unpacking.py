@@ -64,6 +64,13 @@ def test_what_is_no_zip_gets_a_sentence(tmp_path):
     (tmp_path / "half.zip").write_bytes(content[:500])
     with pytest.raises(DataError, match="is no zip, or incomplete; wait until it has been uploaded"):
         unpack(tmp_path / "half.zip", tmp_path / "data")
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("cat/1.jpg", bytes(range(256)) * 40)
+    packed = bytearray((tmp_path / "packed.zip").read_bytes())
+    packed[30 + len("cat/1.jpg")] = 0xFF  # where the compressed data begins
+    (tmp_path / "packed.zip").write_bytes(packed)
+    with pytest.raises(DataError, match=r"cannot be unpacked \(Error -3 while decompressing"):
+        unpack(tmp_path / "packed.zip", tmp_path / "data")
     (tmp_path / "bad.zip").write_bytes(content.replace(b"x" * 1000, b"x" * 999 + b"y"))
     with pytest.raises(DataError, match=r"cannot be unpacked \(Bad CRC-32"):
         unpack(tmp_path / "bad.zip", tmp_path / "data")

@@ -303,7 +303,7 @@ def test_measured_again_it_has_the_test_and_the_words_of_its_training(of_hours, 
     assert "license: mit" in (folder / "README.md").read_text()
     for option, said in {"--seed": "with --seed 7", "--unit": "with --unit h", "--time": "without --time"}.items():
         assert train(Tabular, "--data", data, "--measure", folder, option, 3) == 2
-        assert f"was trained {said}; leave out {option}, since" in capsys.readouterr().err
+        assert f"was trained {said}; leave out {option}, which" in capsys.readouterr().err
     (tmp_path / "rows.csv").write_text(data.read_text() + data.read_text().splitlines()[1] + "\n")
     assert train(Tabular, "--data", tmp_path / "rows.csv", "--measure", folder) == 2
     assert "The data has changed since" in capsys.readouterr().err

@@ -413,7 +413,9 @@ def test_the_special_tokens_of_a_pruned_tokenizer_have_their_new_ids(processor):
     tokenizer.pre_tokenizer, tokenizer.post_processor = pre_tokenizers.BertPreTokenizer(), processor
     tokenizer.add_special_tokens([name for name in names if name.startswith("[")])
     counts = np.array([0, 0, 0, 0, 5, 5, 5, 0, 0, 0, 0])
+    tokenizer.encode_special_tokens = True
     pruned, _ = tokens.prune(tokenizer, counts, 100)
+    assert pruned.encode_special_tokens  # as the tokenizer that serves
     assert pruned.encode("good film").ids == [pruned.token_to_id(name) for name in ("[CLS]", "good", "film", "[SEP]")]
 
 
