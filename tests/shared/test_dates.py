@@ -82,7 +82,7 @@ def test_a_number_of_days_may_be_in_any_year(value):
 @pytest.mark.parametrize(
     "value",
     [
-        *(True, np.True_, [], np.array(DAY), "tomorrow", 10**400, math.inf, -math.inf, -1e300, 1_577_836_800),
+        *(True, np.True_, [], np.array([DAY]), "tomorrow", 10**400, math.inf, -math.inf, -1e300, 1_577_836_800),
         *(-719_163, 2_932_897, np.timedelta64(DAY, "D"), np.datetime64(10**6, "Y")),
     ],
 )
