@@ -154,7 +154,8 @@ class Predictor(Generic[Config, Item, Answer]):
         if not self.columns and isinstance(items, np.ndarray) and is_picture(items.shape):
             raise BadInput(f"Give a list of pictures, such as [array], not one array of {quote(items.shape)[1:-1]}.")
         is_one = isinstance(items, str | bytes | bytearray | memoryview | Mapping) or hasattr(items, "read")
-        is_row = bool(self.columns) and hasattr(items, "notna") and set(self.columns) <= set(items.index)
+        names = getattr(items, "index", ()) if hasattr(items, "notna") else ()  # of a pandas Series
+        is_row = bool(self.columns) and set(self.columns) <= set(names)
         if is_one or is_row or not isinstance(items, Collection | Iterator) or getattr(items, "ndim", 1) == 0:
             raise BadInput(f"Items must be given as a list, not as {type(items).__name__}.")
         return list(items)

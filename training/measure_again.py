@@ -48,7 +48,7 @@ def recall_options(parser: argparse.ArgumentParser, options: argparse.Namespace)
     try:
         before = parser.parse_args(words[len(program) :])
     except ValueError:  # an option that earlier code had
-        before = argparse.Namespace(seed=(trained and trained.seed) or options.seed)
+        before = argparse.Namespace(seed=trained.seed if trained else options.seed)
     found = argparse.Namespace(**vars(options))
     for action in parser._actions:
         name, default = action.dest, parser.get_default(action.dest)

@@ -201,7 +201,8 @@ def test_many_inputs_are_a_list_a_table_or_an_iterator(salary, sentiment, rating
     table = pd.DataFrame([row, row])
     for given in (table, iter([row, row]), (row, row), np.array([row, row]), pd.Series([row, row])):
         assert salary.predict_each(given) == expected
-    assert [answer.label for answer in sentiment.predict_each(text for text in texts)] == ["pos", "neg"]
+    for given in ((text for text in texts), pd.Index(texts), pd.Series(texts)):
+        assert [answer.label for answer in sentiment.predict_each(given)] == ["pos", "neg"]
     assert [answer.label for answer in sentiment.predict_batch(pd.DataFrame({"text": texts, "id": [1, 2]}))] == [
         "pos", "neg",
     ]  # fmt: skip
