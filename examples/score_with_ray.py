@@ -26,9 +26,9 @@ from tqdm import tqdm
 from shared import BadInput, CheckpointError, load_model
 from shared.config import CONFIG_FILE, sha256
 from shared.console import guard_output
+from shared.images import SUFFIXES
 from shared.tables import rename_columns
 
-PICTURES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
 Part = tuple[int, int, int]  # row group of the Parquet file, first row in it, number of rows
 
 
@@ -40,7 +40,7 @@ def convert_to_parquet(source: Path, out: Path) -> Path:
     if path.exists():  # a restart uses the input of the first start
         return path
     if source.is_dir():
-        files = sorted(str(file.resolve()) for file in source.rglob("*") if file.suffix.lower() in PICTURES)
+        files = sorted(str(file.resolve()) for file in source.rglob("*") if file.suffix.lower() in SUFFIXES)
         pq.write_table(pa.table({"file": pa.array(files, pa.string())}), partial)
     else:
         lines = pyarrow.csv.ParseOptions(newlines_in_values=True)

@@ -26,7 +26,7 @@ from training.measure_again import measure_again, recall_options
 from training.own_data.options import add_data_options
 from training.parity import ParityError
 from training.recipe import Recipe, make, make_up_data
-from training.record import SOURCE, Record, record
+from training.record import SOURCE, record
 from training.sentences import suggest
 from training.words import add_word_options
 
@@ -85,7 +85,7 @@ def make_parser(recipe: Recipe[Any, Any]) -> argparse.ArgumentParser:
     parser.add_argument("--push-to-hub", metavar="USER/REPO", help="also publish it on the Hugging Face Hub")
     parser.add_argument("--private", action="store_true", help="make that repository private")
     parser.set_defaults(recipe="gallery", embed=False, push_learner=None)
-    if type(recipe).load is not Recipe.load:  # a demo, which has its own data and Space
+    if not recipe.is_for_own_data:  # a demo, which has a Space
         parser.add_argument("--embed", action="store_true", help="also copy it into the Space's folder")
     else:
         add_word_options(parser)
@@ -163,6 +163,8 @@ def run(recipe: Recipe[Any, Any], argv: Sequence[str] = ()) -> Path | Learner:
             parser.set_defaults(out=f"{parser.get_default('out')}-smoke")
             options = parser.parse_args(words)
         check_options(options)
+        if options.measure and recipe.is_for_own_data:
+            options = recall_options(parser, options)
         use_plain_bar()
         processes.connect()
         set_seed(options.seed)
@@ -196,11 +198,9 @@ def train(recipe: Recipe[Any, Any], parser: argparse.ArgumentParser, options: ar
         return recipe.run_book(make_up_data(recipe, options, settings) or options.data, settings)
     if options.measure:
         check_room(Path(options.measure))
-        if type(recipe).load is Recipe.load:
-            options = recall_options(parser, options)
-            set_seed(options.seed)
-        return measure_again(recipe, options, record(parser, options))
-    source = record(parser, options) if not processes.get_rank() else Record()
+    source = processes.broadcast(record(parser, options) if not processes.get_rank() else None)
+    if options.measure:
+        return measure_again(recipe, options, source)
     return make(recipe, options, source)
 
 

@@ -18,7 +18,7 @@ from training.card import write_card
 from training.data import OWN_TEST, DataError
 from training.folder import create_folder, update_config, write_metrics
 from training.recipe import Answered, Recipe, Splits, adapt, answer_test, load, start_run
-from training.record import PATH_METAVARS, UNRECORDED, Record
+from training.record import PATH_METAVARS, UNRECORDED, Record, list_data_hashes
 from training.words import OPTIONS, read_words
 
 NEED_NETWORK = {  # figures that need the trained network; the last four are from the first edition
@@ -82,8 +82,8 @@ def check_data(trained: Trained | None, splits: Splits[Any], source: Record, fol
     """
     if not trained or not splits.description.is_own or all(test.split == OWN_TEST for test in splits.tests):
         return
-    before, now = ({item.option: item.data_sha256 for item in inputs} for inputs in (trained.inputs, source.inputs))
-    if any(before.get(option) not in (None, now.get(option)) for option in ("--data", "--labels")):
+    before, now = map(list_data_hashes, (trained.inputs, source.inputs))
+    if any(now.get(option) != digest for option, digest in before.items()):
         raise DataError(
             f"The data has changed since {folder} was trained, which may have seen what would be the test now; give "
             "the same files, or data with a test of its own."

@@ -32,7 +32,7 @@ from training.folder import check_out, create_folder, embed, write_config, write
 from training.learner import Run
 from training.own_data.options import DataOptions
 from training.progress import show_progress
-from training.record import Record, record_measurement
+from training.record import Record, list_data_hashes, record_measurement
 from training.states import check_states, prepare_states, read_devices, read_seconds_trained
 from training.storing import Export, store_model
 from training.words import read_words
@@ -111,6 +111,11 @@ class Recipe(ABC, Generic[Part, Options]):
     def name(self) -> str:
         """The last part of `module`."""
         return self.module.rpartition(".")[2]
+
+    @property
+    def is_for_own_data(self) -> bool:
+        """False for a demo, which reads data of its own."""
+        return type(self).load is Recipe.load
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """Add the recipe's own options, each named after a field of its settings."""
@@ -234,7 +239,7 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
     check_states(options.states, out)
     settings = recipe.read_settings(options)
     check_data(recipe, options, settings)
-    if options.data and type(recipe).load is Recipe.load:
+    if options.data and recipe.is_for_own_data:
         recipe.check_layout(options.data, settings)
     recipe.check_start(settings)
     splits = load(recipe, options, settings)
@@ -301,7 +306,7 @@ def check_data(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: 
     """
     if options.data and not Path(options.data).exists():
         raise DataError(f"There is no file or folder {options.data}; name the data with --data.")
-    if not options.data and not options.smoke and type(recipe).load is Recipe.load:
+    if not options.data and not options.smoke and recipe.is_for_own_data:
         recipe.load(None, settings)  # raises the error
 
 
@@ -316,8 +321,7 @@ def start_run(
     recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings, source: Record | None = None
 ) -> Run:
     """Return the run with these settings, which may resume an earlier one, on the same data if that is a user's own."""
-    is_own = type(recipe).load is Recipe.load
-    inputs = {item.option: item.data_sha256 for item in source.inputs} if source and is_own else {}
+    data = list_data_hashes(source.inputs) if source and recipe.is_for_own_data else {}
     given = {name: value for name, value in asdict(settings).items() if name != "own"} | asdict(settings.own)
     trains = {name: value for name, value in given.items() if name not in recipe.measuring}
     trains["minutes"] = options.minutes
@@ -330,7 +334,7 @@ def start_run(
         options.resume,
         options.states,
         vars(options),
-        processes.broadcast(" ".join(inputs[name] or "" for name in ("--data", "--labels") if name in inputs)),
+        " ".join(data.values()),
     )
     return Run(state, settings.seed, options.resume, measures=not options.train_only)
 

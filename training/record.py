@@ -38,6 +38,7 @@ UNRECORDED = (
     "push_learner",
     "measure",
 )  # options that change no figure
+OF_SPLIT = ("--data", "--labels")  # options with the files that determine the split of a user's own data
 PATH_METAVARS = ("PATH", "DIR", "FILE", "NAME")  # metavars of options whose values are paths, or may be
 
 
@@ -121,28 +122,36 @@ def hash_input(path: Path) -> dict[str, Any]:
 
     `sha256` of a folder is the SHA-256 of what `sha256sum` prints for its files, sorted by name: the hash, two spaces,
     the path within the folder, a newline. `data_sha256` leaves out SOURCE.md, about.yaml, hidden files, and what
-    systems write into folders. For weights, which have a config.json, SOURCE.md may be in the parent
-    folder; of that one, only what it says about these weights counts.
+    systems write into folders. For weights, which have a config.json, SOURCE.md may be in the parent folder; of that
+    one, only what it says about these weights counts.
 
     Raises:
         DataError: SOURCE.md is not in UTF-8.
     """
     files = list_files(str(path))
-    lines = sorted((file.relative_to(path).as_posix(), sha256(file)) for file in files if file != path)
-    of_data = [(name, digest) for name, digest in lines if not is_clutter(Path(name)) and name not in (SOURCE, ABOUT)]
-    whole, data = (
-        hashlib.sha256("".join(f"{digest}  {name}\n" for name, digest in some).encode()).hexdigest()
-        for some in (lines, of_data)
-    )
+    if path.is_dir():
+        lines = sorted((file.relative_to(path).as_posix(), sha256(file)) for file in files)
+        of_data = [one for one in lines if not is_clutter(Path(one[0])) and one[0] not in (SOURCE, ABOUT)]
+        whole, data = (
+            hashlib.sha256("".join(f"{digest}  {name}\n" for name, digest in some).encode()).hexdigest()
+            for some in (lines, of_data)
+        )
+    else:
+        whole = data = sha256(path)
     places = [path, path.parent] if (path / "config.json").is_file() else [path if path.is_dir() else path.parent]
     texts = [read_source(place / SOURCE) for place in places if (place / SOURCE).is_file()]
     is_shared = len(places) > 1 and not (path / SOURCE).is_file()
     return {
         "files": len(files),
-        "sha256": whole if path.is_dir() else sha256(path),
-        "data_sha256": data if path.is_dir() else sha256(path),
+        "sha256": whole,
+        "data_sha256": data,
         "source": (find_section(texts[0], path.name) if is_shared else texts[0]) if texts else None,
     }
+
+
+def list_data_hashes(inputs: Sequence[Input]) -> dict[str, str]:
+    """Return the hashes of the inputs that determine the split of a user's own data, by their options."""
+    return {item.option: item.data_sha256 for item in inputs if item.option in OF_SPLIT and item.data_sha256}
 
 
 def read_source(path: Path) -> str:

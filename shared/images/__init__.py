@@ -18,11 +18,13 @@ from PIL.TiffImagePlugin import TiffImageFile
 from ..errors import BadInput, quote
 from ..limits import LIMITS
 from .files import Encoded, explain_errors, read_header
+from .formats import SUFFIXES
 from .limits import MAX_SCANS, check_size
 from .pixels import decode, has_16_bit_colours, is_deep, to_rgb
 from .tags import ORIENTATION, find_orientation
 
 __all__ = [
+    "SUFFIXES",
     "Encoded",
     "Framing",
     "Picture",

@@ -134,6 +134,7 @@ if features.check("webp"):
 if features.check("avif"):
     READERS["AVIF"] = AvifImageFile
 
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
 ACCEPTED = " or ".join([", ".join(list(READERS)[:-1]), list(READERS)[-1]])
 
 

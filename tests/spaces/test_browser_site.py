@@ -685,19 +685,29 @@ def test_own_models(browser, own_models, tmp_path):
     server.server_close()
 
 
-def test_a_rating_has_the_stars_that_were_chosen_for_it(site, browser):
-    """While the model is fetched, a visitor goes on to the next one."""
+def open_templates(browser, site):
+    """Open a page that runs no model, and add the templates of those that do."""
     page = browser.new_page()
     page.goto(f"{site}collect.html")
+    page.evaluate(
+        """async () => {
+          const page = await (await fetch("./index.html")).text();
+          for (const one of new DOMParser().parseFromString(page, "text/html").querySelectorAll("template"))
+            document.body.append(one);
+        }"""
+    )
+    return page
+
+
+def test_a_rating_has_the_stars_that_were_chosen_for_it(site, browser):
+    """While the model is fetched, a visitor goes on to the next one."""
+    page = open_templates(browser, site)
     page.evaluate(
         """async () => {
           const { show } = await import("./js/rating_page.js");
           const config = { lowest: 0.5, highest: 5, users: [], files: {} };
           const found = new Promise((resolve) => (window.find = () => resolve(["1", "Toy Story"])));
           const call = (method) => (method === "find" ? found : Promise.resolve([]));
-          const page = await (await fetch("./index.html")).text();
-          for (const one of new DOMParser().parseFromString(page, "text/html").querySelectorAll("template"))
-            document.body.append(one);
           show(document.getElementById("main"), { config, call });
         }"""
     )
@@ -714,14 +724,10 @@ def test_a_rating_has_the_stars_that_were_chosen_for_it(site, browser):
 
 
 def test_the_bar_of_a_batch_is_that_of_the_newest(site, browser, tmp_path):
-    page = browser.new_page()
-    page.goto(f"{site}collect.html")
+    page = open_templates(browser, site)
     page.evaluate(
         """async () => {
           const { addBatch } = await import("./js/elements.js");
-          const page = await (await fetch("./index.html")).text();
-          for (const one of new DOMParser().parseFromString(page, "text/html").querySelectorAll("template"))
-            document.body.append(one);
           window.calls = [];
           const keep = (file, report, end) => window.calls.push({ name: file.name, report, end });
           const call = (_, [[file]], report) => new Promise((end) => keep(file, report, end));

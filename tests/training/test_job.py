@@ -1,6 +1,5 @@
 """The job on the Hub: its packages are the project's, the Hub's command understands it, and it runs the script."""
 
-import ast
 import os
 import re
 import subprocess
@@ -10,6 +9,7 @@ import tomllib
 import pytest
 
 from tests.conftest import DEMOS, ROOT
+from tests.test_requirements import find_imports
 
 JOB = ROOT / "training/job.py"
 HEADER = tomllib.loads(
@@ -36,13 +36,7 @@ def test_a_job_has_every_folder_that_its_code_imports_from():
     """In the job, nothing of this project is installed."""
     folders = {volume.split(":")[0].removeprefix("./") for volume in HEADER["tool"]["hf-jobs"]["volumes"]}
     ours = {path.parent.name for path in ROOT.glob("*/__init__.py")} | folders
-    imported = set()
-    for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                imported.add(node.module.partition(".")[0])
-            elif isinstance(node, ast.Import):
-                imported |= {name.name.partition(".")[0] for name in node.names}
+    imported = {name for folder in folders for path in (ROOT / folder).rglob("*.py") for name in find_imports(path)}
     assert {"locks", "shared"} <= imported
     assert imported & ours <= folders
 

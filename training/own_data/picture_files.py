@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 
 from shared.config import sha256
 from shared.errors import BadInput
-from shared.images import load_image
+from shared.images import SUFFIXES, load_image
 from training.own_data.folders import list_files, name_kind
 from training.own_data.near_copies import shrink
 from training.own_data.problems import Problems
-from training.pictures.files import SUFFIXES
 from training.progress import show_progress
 
 HEIC = (".heic", ".heif", ".hif")

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from shared.images import SUFFIXES
 from training.data import DataError, is_clutter
 from training.own_data.folders import check_labels, find_label, find_parts
 from training.own_data.labels import clean_label, read_group
 from training.own_data.options import PATTERN, DataOptions
 from training.own_data.problems import Problems
 from training.own_data.tables import LABELS, OwnTable, read_division, read_own_table
-from training.pictures.files import SUFFIXES
 from training.sentences import list_names
 from training.splitting import PART_NAMES, TEST, TRAIN, VALID
 

@@ -11,19 +11,18 @@ from numpy.typing import NDArray
 
 from shared.archives import make_safe_filename
 from shared.errors import BadInput
-from shared.images import Source, load_image
-from training.data import DataError, is_clutter
+from shared.images import SUFFIXES, Source, load_image
+from training.data import DataError, is_clutter, sort_paths
 from training.folder import EXAMPLES
 from training.progress import show_progress
 
 GREY = 127  # of pixels outside a picture
-SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
 EXAMPLE_SIDE = 640  # pixels
 
 
 def list_pictures(folder: Path) -> list[Path]:
     """Return the picture files in a folder tree, without hidden ones and those of macOS's archives."""
-    return sorted(
+    return sort_paths(
         path
         for path in folder.rglob("*")
         if path.suffix.lower() in SUFFIXES and not is_clutter(path.relative_to(folder))

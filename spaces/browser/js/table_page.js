@@ -35,9 +35,8 @@ export function show(root, model) {
       .slice(0, EFFECTS)
       .map(([column, value]) => [`${name(column)}: ${nameValue(config, row[column])}`, value]);
     const largest = Math.abs(effects[0]?.[1] ?? 0);
-    const [format, size] = labels
-      ? [page.formatPercent, (value) => (100 * value).toFixed(1)]
-      : [makeFormat(largest), makeFormat(largest)];
+    const format = labels ? page.formatPercent : makeFormat(largest);
+    const size = labels ? (value) => (100 * value).toFixed(1) : format;
     const points = (value) => (value < 0 ? "−" : "+") + size(Math.abs(value));
     const inPoints = labels ? " (percentage points)" : "";
     const average = `${explained(found.label)}: on average ${format(found.base)}, here ${format(found.total)}.`;

@@ -212,7 +212,7 @@ const loosen = (name) => tables.normaliseName(name).replace(/[-_ ]+/g, "-");
 function indexCategories(values) {
   const codes = new Map(values.map((value, code) => [value, code]));
   const loose = new Map();
-  values.forEach((value, code) => loose.set(loosen(value), loose.has(loosen(value)) ? null : code));
+  values.map(loosen).forEach((form, code) => loose.set(form, loose.has(form) ? null : code));
   for (const [form, code] of loose) if (code !== null && !codes.has(form)) codes.set(form, code);
   return codes;
 }
