@@ -303,17 +303,28 @@ in_german = pytest.mark.parametrize(
 at_one_width = pytest.mark.parametrize("page", [DESKTOP], ids=["desktop"], indirect=True)
 
 
+@pytest.fixture(scope="module")
+def contexts(browser) -> dict:
+    """The contexts of the browser by language: each compiles the scripts of Gradio only for its first page."""
+    return {}
+
+
 @pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone"])
-def page(browser, request):
-    """A browser page; check that no script fails and nothing is wider than the screen."""
+def page(browser, contexts, request):
+    """A browser page without anything stored; check that no script fails and nothing is wider than the screen."""
     width, height, *language = request.param
-    page = browser.new_page(viewport={"width": width, "height": height}, locale=language[0] if language else None)
+    language = language[0] if language else None
+    context = contexts[language] = contexts.get(language) or browser.new_context(locale=language)
+    page = context.new_page()
+    page.set_viewport_size({"width": width, "height": height})
     page.set_default_timeout(90_000)
     problems = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     yield page
     overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    page.evaluate("try { localStorage.clear() } catch {}")
     page.close()
+    context.clear_permissions()
     assert not problems
     assert overflow <= 0, f"the page is {overflow} pixels wider than the screen"
 
