@@ -17,6 +17,7 @@ from .errors import BadInput, CheckpointError
 
 CONFIG_FILE = "gallery.json"
 MODEL = "onnx/model.onnx"
+LARGEST_CONFIG = 10_000_000  # bytes of gallery.json, also in spaces/browser/js/checkpoint.js
 METRICS = "metrics.json"
 CARD = "README.md"
 HUB_CONFIG = "config.json"  # the Hub counts requests of this file as downloads
@@ -187,6 +188,8 @@ def read_json(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise CheckpointError(f"There is no checkpoint folder {str(folder)!r}.")
     try:
+        if path.stat().st_size > LARGEST_CONFIG:
+            raise CheckpointError(f"{path} is larger than {LARGEST_CONFIG / 1e6:.0f} MB; export the model again.")
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         nearby = f"; did you mean {folder / 'model'}?" if (folder / "model" / CONFIG_FILE).is_file() else "."

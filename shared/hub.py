@@ -12,17 +12,18 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import httpx2
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.errors import HFValidationError
 
-from .config import CARD, CONFIG_FILE, GalleryConfig, sha256
+from .config import CARD, CONFIG_FILE, LARGEST_CONFIG, GalleryConfig, sha256
 from .errors import CheckpointError, HubError
-from .hub_errors import explain_error
+from .hub_errors import explain_error, find_refusal, is_local
 
 # Telemetry would delay the first request by up to three seconds. An environment variable would come too late, because
 # Gradio has already imported the client.
@@ -52,7 +53,7 @@ def download(
     """Return the folder of a published model; download it if necessary.
 
     A commit that is complete and undamaged in the cache is used without a request to the Hub. A branch or tag is
-    looked up on the Hub; if the Hub cannot be reached, the cached version is used.
+    looked up on the Hub; if its newest version does not arrive, the last one that is complete in the cache is used.
 
     Args:
         repo: "user/name" on the Hub, or the model's address; see `split_address`.
@@ -71,7 +72,7 @@ def download(
         folder = find_cached(repo, revision, cache) if revision and SHA.fullmatch(revision) else None
         if folder is None:
             future = run_in_background(lambda: fetch(repo, revision, token, cache))
-            folder = future.result(deadline)
+            folder = wait_for(future, min(deadline, threading.TIMEOUT_MAX), lambda: find_cached(repo, revision, cache))
     except HFValidationError:
         raise HubError(f"{repo!r} is neither a folder nor the name of a model on the Hub, as in 'user/name'.") from None
     except CheckpointError:
@@ -115,7 +116,22 @@ def split_address(source: str) -> tuple[str, str | None]:
     )
 
 
-def find_cached(repo: str, revision: str, cache: str | Path | None = None) -> Path | None:
+def wait_for(future: "Future[Path]", seconds: float, find: Callable[[], Path | None]) -> Path:
+    """Return the folder that a download ends with, or what `find` returns if it takes longer.
+
+    Raises:
+        Late: it takes longer, and `find` returns None.
+        Exception: the download failed.
+    """
+    try:
+        return future.result(seconds)
+    except Late:
+        if future.done() or (found := find()) is None:
+            raise
+        return found
+
+
+def find_cached(repo: str, revision: str | None, cache: str | Path | None = None) -> Path | None:
     """Return the cached folder of a revision if all files that serving needs are undamaged, else None."""
     found = try_to_load_from_cache(repo, CONFIG_FILE, cache, revision)
     if not isinstance(found, str) or not is_intact(Path(found)):
@@ -130,24 +146,37 @@ def find_cached(repo: str, revision: str, cache: str | Path | None = None) -> Pa
 
 
 def fetch(repo: str, revision: str | None, token: str | None, cache: str | Path | None) -> Path:
-    """Download a model's files, a damaged file a second time; `download` adds the deadline."""
+    """Download a model's files, a damaged file a second time; `download` adds the deadline.
+
+    The client's record of which commit a branch is at changes last, so that an interrupted update leaves the commit
+    before it in use.
+    """
     where: dict[str, Any] = {"repo_id": repo, "token": token, "cache_dir": cache}
     try:
         # The client would try six times to reach an unreachable server; this request is made once.
-        get_hf_file_metadata(hf_hub_url(repo, CONFIG_FILE, revision=revision), token=token, timeout=PROBE)
+        found = get_hf_file_metadata(hf_hub_url(repo, CONFIG_FILE, revision=revision), token=token, timeout=PROBE)
+        if (found.size or 0) > LARGEST_CONFIG:
+            raise HubError(f"{CONFIG_FILE} of {repo} is larger than {LARGEST_CONFIG / 1e6:.0f} MB; publish it again.")
+        folder = fetch_intact(CONFIG_FILE, is_intact, revision=found.commit_hash or revision, **where).parent
+        for name, entry in GalleryConfig.read_common(folder).files.items():
+            if not entry.optional:
+                fetch_intact(name, entry.matches, revision=folder.name, **where)
     except FAILURES as error:
         # If the Hub says that the model does not exist, report that. If the Hub has a problem, use the cache.
-        in_trouble = not isinstance(error, HfHubHTTPError) or error.response.status_code in (429, *range(500, 600))
-        found = find_cached(repo, revision or "main", cache) if in_trouble else None
-        if found is None:
+        cached = find_cached(repo, revision, cache) if is_transient(error) else None
+        if cached is None:
             raise
-        return found
-
-    folder = fetch_intact(CONFIG_FILE, is_intact, revision=revision, **where).parent
-    for name, entry in GalleryConfig.read_common(folder).files.items():
-        if not entry.optional:
-            fetch_intact(name, entry.matches, revision=folder.name, **where)
+        return cached
+    if try_to_load_from_cache(repo, CONFIG_FILE, cache, revision) != str(folder / CONFIG_FILE):
+        with contextlib.suppress(*FAILURES):  # the model is complete all the same
+            hf_hub_download(filename=CONFIG_FILE, revision=revision, **where)
     return folder
+
+
+def is_transient(error: BaseException) -> bool:
+    """Return True if an error says nothing about the model: the Hub or the network has a problem."""
+    status, _ = find_refusal(error)
+    return not is_local(error) if status is None else status == HTTPStatus.TOO_MANY_REQUESTS or status >= 500
 
 
 def fetch_card(repo: str, revision: str, token: str | None, cache: str | Path | None) -> None:

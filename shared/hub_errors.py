@@ -25,6 +25,7 @@ from .errors import get_cause
 STATUS = re.compile(rf"\b([45]\d\d) (?:{'|'.join(re.escape(status.phrase) for status in HTTPStatus)})")
 # hf_… and hf_jwt_…, of the Hub. With \b at the beginning, the search takes 25 times as long.
 TOKEN = re.compile(r"hf_(?<!\whf_)(?:[a-z]+_)?[A-Za-z0-9]{30,}[\w.-]*")
+ABOUT_QUOTA = re.compile(r"\b(storage|quota|limits?|exceeded|plan|upgrade|subscri\w+)\b", re.IGNORECASE)
 NETWORK = (httpx2.HTTPError, ConnectionError, TimeoutError, ssl.SSLError)
 
 
@@ -71,6 +72,11 @@ def find_causes(error: BaseException) -> list[BaseException]:
         causes.append(one)
         one = get_cause(one)
     return causes
+
+
+def is_local(error: BaseException) -> bool:
+    """Return True if an error of the Hub's client is one with local files: a full disk, or a read-only cache."""
+    return any(_explain_local_error(one, "") for one in find_causes(error))
 
 
 def find_refusal(error: BaseException) -> tuple[int | None, str]:
@@ -182,9 +188,7 @@ def _explain_status(status: int, reason: str, asked: str, repo: str, writing: bo
         if os.environ.get("HF_TOKEN")
         else f"{hub} does not accept the token ({reason}); log in: hf auth login",
         402: f"{hub} requires a paid plan for this request to {repo} ({reason}).",
-        403: f"The token cannot write to {repo} ({reason}); use one that can: hf auth login"
-        if writing
-        else f"The token cannot read {repo} ({reason}).",
+        403: _explain_forbidden(repo, reason, writing),
         404: f"{hub} cannot find what was requested ({reason}): {asked}.",
         405: unable,
         409: f"{hub} reports a conflict with another change to {repo} ({reason}); check its page, and try again.",
@@ -197,6 +201,15 @@ def _explain_status(status: int, reason: str, asked: str, repo: str, writing: bo
     }
     own = f"{hub} has an internal error ({reason}); try again later."
     return sentences.get(status, own if status >= 500 else f"{hub} refused the request for {repo} ({reason}).")
+
+
+def _explain_forbidden(repo: str, reason: str, writing: bool) -> str:
+    """Return a sentence for status 403, which a token without rights gets, and an account whose storage is full."""
+    if not writing:
+        return f"The token cannot read {repo} ({reason})."
+    if ABOUT_QUOTA.search(reason):
+        return f"{_name_hub()} refuses to write to {repo} ({reason})."
+    return f"The token cannot write to {repo} ({reason}); use one that can: hf auth login"
 
 
 def _explain_local_error(error: BaseException, repo: str) -> str | None:

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 import ssl
@@ -23,7 +24,7 @@ from hub.local.faults import LIST, NULL, PAGE, WORDS
 from shared import CheckpointError, HubError, ImageClassifier, TabularClassifier, hub_errors, load_model
 from shared import hub as pull
 from shared.space import load_space_model, start_downloads
-from tests.conftest import DEMOS, ROOT, find_free_port, point_client_to, serve_app
+from tests.conftest import DEMOS, ROOT, find_free_port, point_client_to, serve_app, sign_folder
 
 MODEL = ROOT / "spaces/salary/model"
 NAME = "me/salary"
@@ -231,6 +232,48 @@ def test_a_download_that_does_not_end(hub, tmp_path, kind):
     assert load(tmp_path).folder.name == commit(hub)
 
 
+@pytest.mark.parametrize(
+    ("fault", "options"),
+    [
+        (Fault("hang", server="cdn"), {"deadline": 2}),
+        (Fault("status", server="cdn", status=503), {}),
+        (Fault("truncate", server="cdn", after=1000), {"deadline": 2}),
+    ],
+    ids=["hang", "503", "truncate"],
+)
+def test_an_update_that_does_not_arrive_leaves_the_version_before_it_in_use(hub, tmp_path, fault, options):
+    before = load(tmp_path).folder.name
+    api = HfApi(hub.endpoint, token=hub.token)
+    weights = next((MODEL / "onnx").glob("*.onnx")).relative_to(MODEL).as_posix()
+    new = shutil.copytree(MODEL, tmp_path / "new")
+    (new / weights).write_bytes((MODEL / weights).read_bytes() + b"\x5a\x00")  # an unknown field, without content
+    sign_folder(new)
+    api.upload_folder(repo_id=NAME, folder_path=new)
+    try:
+        assert commit(hub) != before
+        hub.faults.append(fault)
+        assert load(tmp_path, **options).folder.name == before
+        hub.faults[:] = [Fault("status", server="hub")]
+        assert load(tmp_path).folder.name == before
+        hub.faults.clear()
+        assert load(tmp_path).folder.name == commit(hub)
+        assert pull.find_cached(NAME, "main", tmp_path).name == commit(hub)
+    finally:
+        hub.faults.clear()
+        api.upload_folder(repo_id=NAME, folder_path=MODEL)
+
+
+def test_a_huge_description_is_not_downloaded(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr(pull, "LARGEST_CONFIG", 1000)
+    assert "gallery.json of me/salary is larger than" in expect_failure(tmp_path, 3)
+    assert not any("gallery.json" in request.path for request in hub.log if request.method == "GET")
+
+
+@pytest.mark.parametrize("deadline", [math.inf, 1e12])
+def test_a_deadline_may_be_far_away(hub, tmp_path, deadline):
+    assert load(tmp_path, deadline=deadline).folder.name == commit(hub)
+
+
 def test_an_interrupted_download_is_tried_again(hub, tmp_path):
     hub.faults.append(Fault("truncate", server="cdn", after=100_000, times=2))
     assert load(tmp_path).folder.name == commit(hub)
@@ -345,6 +388,20 @@ def test_the_cause_is_looked_for_in_the_whole_chain():
 def test_a_server_that_answers_as_it_likes(hub, tmp_path, match, fault, says):
     hub.faults.append(Fault("status", match=match, **{"server": "hub", **fault}))
     assert says in expect_failure(tmp_path, 4)
+
+
+@pytest.mark.parametrize(
+    ("reason", "says"),
+    [
+        ("403: Private repository storage limit reached, please upgrade your plan", "The Hub refuses to write to a/b"),
+        ("403: you have exceeded your quota", "The Hub refuses to write to a/b"),
+        ("403: Forbidden: the token lacks repo.write", "The token cannot write to a/b"),
+        ("403", "The token cannot write to a/b"),
+    ],
+)
+def test_a_token_is_only_blamed_for_a_refusal_that_is_not_about_storage(monkeypatch, reason, says):
+    monkeypatch.setattr(constants, "ENDPOINT", constants._HF_DEFAULT_ENDPOINT)
+    assert hub_errors._explain_forbidden("a/b", reason, writing=True).startswith(f"{says} ({reason})")
 
 
 def test_a_spent_quota_is_a_full_disk():
