@@ -88,8 +88,10 @@ def find_missing_right(account: dict[str, Any], repo: str, kind: str) -> str:
     may = any(covers(entity, repo, kind) for entity in scopes) or is_writing(fine.get("global") or [])
     groups = {group["name"].casefold(): group for group in account.get("orgs") or []}
     group = groups.get(owner.casefold())
+    # HF_TOKEN counts more than a login.
+    then = "set HF_TOKEN to it, or unset HF_TOKEN" if os.environ.get("HF_TOKEN") else "then: hf auth login"
     if token.get("role") == "read":
-        return f"The token can only read; create one with the role write at {SETTINGS}, then: hf auth login"
+        return f"The token can only read; create one with the role write at {SETTINGS}, {then}"
     if group:
         role = group.get("roleInOrg")
         if role and {role, *(one.get("role") for one in group.get("resourceGroups") or [])} <= READ_ONLY_ROLES:
@@ -102,7 +104,7 @@ def find_missing_right(account: dict[str, Any], repo: str, kind: str) -> str:
     if token.get("role") == "fineGrained" and isinstance(fine.get("scoped"), list) and not may:
         return (
             f"The token lacks the permission repo.write for {repo}; add it at {SETTINGS}, for that repository (if it "
-            f"exists) or for all of {owner}, or use a token with the role write: hf auth login"
+            f"exists) or for all of {owner}, or create a token with the role write, {then}"
         )
     return ""
 

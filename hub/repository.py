@@ -43,10 +43,19 @@ def make_repository(api: HfApi, repo: str, private: bool) -> tuple[ModelInfo, bo
             if private and not info.private:  # another server may ignore the option
                 raise PublishError(f"The Hub has created {repo} as public although it should be private.")
         print(f"The model {repo} is new on the Hub, and {'private' if info.private else 'public'}.")
+    check_existing(info, repo, private)
+    return info, is_new
+
+
+def check_existing(info: ModelInfo, repo: str, private: bool) -> None:
+    """Check that a repository has the name that was given, and is private if it should be.
+
+    Raises:
+        PublishError: it has another name, or is public although it should be private.
+    """
     refuse_renamed(info, repo)
     if private and not info.private:
         raise PublishError(f"{repo} already exists and is public; make it private on its page, or use another name.")
-    return info, is_new
 
 
 def refuse_renamed(info: ModelInfo | SpaceInfo, repo: str) -> None:

@@ -12,6 +12,7 @@ import html
 import http.server
 import itertools
 import json
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -38,11 +39,11 @@ from hub.staging import (
     refuse_links,
 )
 from hub.vendor import LIBRARIES, fetch_libraries, hash_bytes
-from shared.config import CONFIG_FILE, METRICS, GalleryConfig, read_json
+from shared.config import CONFIG_FILE, METRICS, GalleryConfig, list_visible, read_json
 from shared.errors import CheckpointError
 from shared.markdown import escape_markdown, format_figure
 from shared.metrics import Metrics
-from shared.space import find_checkpoints
+from shared.space import find_checkpoints, list_examples
 
 SITE = ROOT / "spaces/browser"
 SITE_FILES = ("*.html", "*.css", "*.svg", "*.webmanifest", "*.js", "js/*.js")
@@ -188,14 +189,16 @@ def describe_file(content: bytes) -> dict[str, Any]:
 
 
 def find_pictures(name: str, folder: Path) -> list[Path]:
-    """Return the pictures to try: those in the checkpoint folder, or those of the demo with this model.
+    """Return the pictures to try: those that gallery.json lists, or those of the demo with this model.
 
     Raises:
         CheckpointError: one is a link to a file elsewhere.
     """
     app = ROOT / "spaces" / name
-    for place in [folder, *([app] if folder == app / "model" else [])]:
-        found = [path for path in sorted(place.glob("examples/*")) if path.suffix.lower() in PICTURES]
+    listed = list_examples(folder, GalleryConfig.read_common(folder))
+    of_demo = list_visible(app / "examples") if folder == app / "model" else []
+    for place, paths in ((folder, listed), (app, of_demo)):
+        found = [path for path in paths if path.suffix.lower() in PICTURES]
         refuse_links(place, found)
         if found:
             return found
@@ -270,7 +273,10 @@ def count_first_visit(files: dict[str, bytes], name: str) -> int:
 
 
 def write_site(files: dict[str, bytes], folder: Path) -> None:
-    """Write the files of a site into a folder."""
+    """Write the files of a site into a folder; the models and pictures of a site that is there are removed."""
+    if (folder / "site.json").is_file():
+        for name in ("models", "pictures"):
+            shutil.rmtree(folder / name, ignore_errors=True)
     for path, content in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content)

@@ -60,6 +60,12 @@ def find_app(spaces: Iterable[Path], task: str) -> Path | None:
     return None
 
 
+def list_examples(folder: Path, config: GalleryConfig) -> list[Path]:
+    """Return the pictures to try in a checkpoint folder, of those that its gallery.json lists."""
+    found = [folder / name for name in sorted(config.files) if name.startswith(f"{EXAMPLES}/")]
+    return [path for path in found if path.is_file()]
+
+
 def find_examples(space: Path, model: Any, of_space: Sequence[tuple[str, str]] = ()) -> list[tuple[str, str]]:
     """Return pictures to try, as (name, path): those published with the model, named by their files.
 
@@ -70,15 +76,14 @@ def find_examples(space: Path, model: Any, of_space: Sequence[tuple[str, str]] =
         model: the model that it serves.
         of_space: names and paths of the Space's pictures; those that are missing are left out.
     """
-    folders = [Path(model.folder)]
+    found = list_examples(Path(model.folder), model.config)
     has_same_labels = False
     with contextlib.suppress(CheckpointError):
-        has_same_labels = GalleryConfig.read_common(space / "model").labels == model.config.labels
-    if has_same_labels:
-        folders.append(space / "model")
-    for folder in folders:
-        if found := list_visible(folder / EXAMPLES):
-            return [(path.stem.replace("-", ", "), str(path)) for path in found]
+        of_demo = GalleryConfig.read_common(space / "model")
+        if has_same_labels := of_demo.labels == model.config.labels:
+            found = found or list_examples(space / "model", of_demo)
+    if found:
+        return [(path.stem.replace("-", ", "), str(path)) for path in found]
     return [(name, path) for name, path in of_space if has_same_labels and Path(path).is_file()]
 
 

@@ -22,6 +22,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from http import HTTPStatus
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ from hub.staging import (
 )
 from hub.static_site import stage_static
 from shared.config import CONFIG_FILE, GalleryConfig
+from shared.errors import CheckpointError
 from shared.hub_errors import find_refusal
 from shared.space import find_app, make_variable_suffix
 
@@ -71,11 +73,7 @@ CONFLICTS = {  # options that exclude others, and why
     ),
 }
 MODEL_CONFIG = f"(models/[^/]+|[^/]+/model|model)/{CONFIG_FILE}"  # in a static Space, in a gallery, in another Space
-PAYMENT = (
-    "A free account can have static Spaces and two Gradio Spaces on ZeroGPU; Gradio on CPUs (cpu-basic) needs a PRO "
-    "account. Add --hardware zero-a10g, or --static (the models run in the browser), or subscribe at "
-    "https://huggingface.co/pro."
-)
+ZERO_GPU = "zero-a10g"
 
 
 def choose(options: argparse.Namespace) -> tuple[Path, list[SpaceModel]]:
@@ -194,9 +192,9 @@ def upload_space(
     info = ask_if_there(partial(api.space_info, space), space)
     is_new = info is None
     if is_new:
-        with explain_payment():
+        with explain_payment(options.hardware):
             ask(partial(create, space_hardware=options.hardware, private=options.private or None), space)
-    with mention_leftover(space, is_new, "space"), explain_payment():
+    with mention_leftover(space, is_new, "space"), explain_payment(options.hardware):
         info = info or ask(partial(api.space_info, space), space)
         if is_new:
             print(f"The Space {space} is new on the Hub, and {'private' if info.private else 'public'}.")
@@ -230,9 +228,12 @@ def commit_space(space: str, staged: Staged, info: SpaceInfo, message: str, api:
     try:
         set_variables(space, before, wanted, api)
         commit = commit_files(api, space, staged.files, info, message, "space")
-    except PublishError:
+    except BaseException:  # also Ctrl-C
         if before != wanted:
-            set_variables(space, find_variables(space, api), before, api)
+            try:
+                set_variables(space, find_variables(space, api), before, api)
+            except PublishError as error:
+                print(f"warning: the variables of {space} could not be restored: {error}", file=sys.stderr)
         raise
     check_files(api, space, staged, commit)
     return commit, before != wanted or commit != info.sha
@@ -249,8 +250,8 @@ def is_untouched(space: str, api: HfApi) -> bool:
 
 
 @contextlib.contextmanager
-def explain_payment() -> Iterator[None]:
-    """Explain which Spaces are free if the Hub requires a paid account.
+def explain_payment(hardware: str | None) -> Iterator[None]:
+    """Explain which Spaces are free if the Hub requires a paid account for one on this hardware.
 
     Raises:
         DeployError: a paid account is needed.
@@ -258,9 +259,15 @@ def explain_payment() -> Iterator[None]:
     try:
         yield
     except PublishError as error:
-        if find_refusal(error)[0] == 402:
-            raise DeployError(PAYMENT) from error
-        raise
+        status, reason = find_refusal(error)
+        if status != HTTPStatus.PAYMENT_REQUIRED:
+            raise
+        way_out = f"Add --hardware {ZERO_GPU}, or use" if hardware != ZERO_GPU else "Use"
+        raise DeployError(
+            f"The Hub requires a paid account ({reason or 'it gives no reason'}). A free account can "
+            "have static Spaces and, once it is 30 days old, two Gradio Spaces on ZeroGPU; Gradio on CPUs (cpu-basic) "
+            f"needs PRO. {way_out} --static (the models run in the browser), or subscribe at https://huggingface.co/pro."
+        ) from error
 
 
 def describe_content(models: list[SpaceModel]) -> str:
@@ -269,11 +276,13 @@ def describe_content(models: list[SpaceModel]) -> str:
 
 
 def find_content(space: str, commit: str, files: set[str]) -> str | None:
-    """Return the same description for a deployed Space; None if it is unknown."""
+    """Return the same description for a deployed Space; None if it is unknown, or its gallery.json cannot be read."""
     folders = [path.removesuffix(CONFIG_FILE) for path in files if re.fullmatch(MODEL_CONFIG, path)]
     if len(folders) > 1 or any(re.fullmatch("[^/]+/app.py", path) for path in files):
         return "the gallery"
-    return f"a model for {read_task(space, commit, kind='space', folder=folders[0])}" if folders else None
+    with contextlib.suppress(CheckpointError):
+        return f"a model for {read_task(space, commit, kind='space', folder=folders[0])}" if folders else None
+    return None
 
 
 def check_files(api: HfApi, space: str, staged: Staged, commit: str) -> None:

@@ -119,7 +119,11 @@ def write_card(folder: str | Path, repo: str | None = None, spaces: Sequence[str
         md=escape_markdown,
         item=content.get("item", ("movie", "movies"))[0],
         unit=content.get("unit", "stars"),
-        prose=escape_html,
+        prose=write_prose,
+        escape_html=escape_html,
+        code=write_code,
+        fence=make_fence,
+        link=write_link,
         agreement=describe_parity(metrics.parity) if metrics.parity else None,
     )
     text = str(card).rstrip() + "\n"
@@ -232,6 +236,7 @@ def make_widget(folder: Path, content: Mapping[str, Any]) -> list[dict[str, Any]
     return [
         {"src": f"{EXAMPLES}/{quote(path.name)}", "example_title": path.stem, **_make_output(predict, path)}
         for path in list_visible(folder / EXAMPLES)
+        if f"{EXAMPLES}/{path.name}" in content["files"]  # others are not published
     ] or None
 
 
@@ -263,8 +268,30 @@ def make_identifier(text: str, between: str = "-") -> str:
 
 
 def escape_html(text: str) -> str:
-    """Escape prose, which may use Markdown, so that no part of it is read as HTML."""
+    """Escape a text, which may use Markdown, so that no part of it is read as HTML."""
     return text.replace("<", "&lt;")
+
+
+def write_prose(text: str) -> str:
+    """Return a sentence, which may use Markdown within its line, as one line without HTML."""
+    return escape_html(" ".join(text.split()))
+
+
+def make_fence(text: str, least: int = 4) -> str:
+    """Return backticks that no part of a text can close."""
+    return "`" * max(least, 1 + max(map(len, re.findall("`+", text)), default=0))
+
+
+def write_code(text: str) -> str:
+    """Return a text as code within a line."""
+    text = " ".join(text.split())
+    marks, space = make_fence(text, 1), " " if "`" in text else ""
+    return f"{marks}{space}{text}{space}{marks}"
+
+
+def write_link(address: str) -> str:
+    """Return an address with all signs that end a link in Markdown, or begin HTML, as percent codes."""
+    return quote(address, safe=":/?#[]@!$&'*+,;=%~")
 
 
 def main(argv: Sequence[str] = ()) -> int:

@@ -13,7 +13,6 @@ from typing import Any, NoReturn
 from fastai.learner import Learner
 from fastprogress.fastprogress import ConsoleProgressBar
 
-from hub.account import check_account
 from hub.client import UPLOAD, PublishError, ask, mention_leftover
 from hub.repository import make_repository
 from shared.console import guarded_output
@@ -170,7 +169,8 @@ def run(recipe: Recipe[Any, Any], argv: Sequence[str] = ()) -> Path | Learner:
         set_seed(options.seed)
         try:
             if (repo := options.push_to_hub or options.push_learner) and not processes.get_rank():
-                check_account(repo)  # before training, which may take hours
+                task = recipe.predictor.task if options.push_to_hub else None
+                publish.check_repository(repo, task, options.private)  # before training, which may take hours
             made = train(recipe, parser, options)
         except Exception as error:
             if not is_disk_full(error, Path(options.out)):

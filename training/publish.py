@@ -19,19 +19,21 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub import HfApi, ModelInfo, hf_hub_download
 
 from hub.account import check_account, check_name
-from hub.client import UPLOAD, PublishError, ask, mention_leftover, run_command
+from hub.client import UPLOAD, PublishError, ask, ask_if_there, mention_leftover, run_command
 from hub.repository import (
     HUBS_OWN,
     add_to_collection,
     check_card,
+    check_existing,
     commit_files,
     find_stale,
     make_repository,
@@ -40,7 +42,7 @@ from hub.repository import (
 )
 from hub.staging import refuse_links
 from shared import __version__
-from shared.config import CARD, CONFIG_FILE, DOC_FILES, GalleryConfig
+from shared.config import CARD, CONFIG_FILE, DOC_FILES, METRICS, GalleryConfig
 from shared.errors import CheckpointError
 from shared.hub import download
 from shared.load import load_folder
@@ -91,13 +93,7 @@ def publish(
         info, is_new = make_repository(api, repo, private)
         with mention_leftover(repo, is_new):
             before, there = info.sha, {entry.rfilename for entry in info.siblings or []}
-            if there - {HUBS_OWN, CARD} and CONFIG_FILE not in there:
-                raise PublishError(f"{repo} has other files, which would be deleted; choose another repository.")
-            task = GalleryConfig.read_common(staged).task
-            if CONFIG_FILE in there and not replace and (other := read_task(repo, str(before), token)) != task:
-                raise PublishError(
-                    f"{repo} has a model for {other}, but this one is for {task}; choose another one, or use --replace."
-                )
+            check_content(info, repo, None if replace else GalleryConfig.read_common(staged).task, token)
             files = {name: staged / name for name in names}
             title = f"{GalleryConfig.read_common(staged).about.title}, by model-gallery {__version__}"
             print(f"Uploading {len(names)} files, {measure_size(staged):.1f} MB, to {repo} ...")
@@ -136,6 +132,56 @@ def publish(
     return commit
 
 
+def check_repository(repo: str, task: str | None, private: bool = False, token: str | None = None) -> None:
+    """Check that a model can be published in a repository, and change nothing; call this before long work.
+
+    Args:
+        repo: "user/name"; it need not exist yet.
+        task: the task of the model; any tabular one stands for both. None for any.
+        private: the repository should be private.
+        token: by default that of this machine's login.
+
+    Raises:
+        PublishError: nobody is logged in, write access is missing, or the repository has something else.
+    """
+    check_account(repo, token)
+    info: ModelInfo | None = ask_if_there(lambda: HfApi(token=token).model_info(repo), repo)
+    if info is None:
+        return
+    check_existing(info, repo, private)
+    if task:
+        check_content(info, repo, task.replace("regression", "classification"), token, is_early=True)
+
+
+def check_content(
+    info: ModelInfo, repo: str, task: str | None, token: str | None = None, is_early: bool = False
+) -> None:
+    """Check that a repository has nothing but, at most, a model for the same task.
+
+    Args:
+        info: what the Hub says of the repository.
+        repo: its name.
+        task: the task of the model to publish; None if it may replace a model for any.
+        token: by default that of this machine's login.
+        is_early: whether numbers or labels are predicted from tables is not known yet.
+
+    Raises:
+        PublishError: it has other files, or another model.
+    """
+    there = {entry.rfilename for entry in info.siblings or []}
+    if there - {HUBS_OWN, CARD} and CONFIG_FILE not in there:
+        raise PublishError(f"{repo} has other files, which would be deleted; choose another repository.")
+    if CONFIG_FILE not in there or task is None:
+        return
+    way_out = "choose another one, or use --replace" + " of python -m training.publish" * is_early
+    try:
+        other = read_task(repo, str(info.sha), token)
+    except CheckpointError as error:
+        raise PublishError(f"{repo} has a model that cannot be read; {way_out}.") from error
+    if (other.replace("regression", "classification") if is_early else other) != task:
+        raise PublishError(f"{repo} has a model for {other}, but this one is for {task}; {way_out}.")
+
+
 def stage_model(
     folder: str | Path, place: Path, repo: str, spaces: Sequence[str] = (), onnx_only: bool = False
 ) -> Path:
@@ -155,11 +201,23 @@ def stage_model(
     for name in found:
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / name, place / name)
+    mention_edits(folder, place)
     if not onnx_only:
         make_weights(place)
     write_card(place, repo, spaces)
     refuse_tokens({path.relative_to(place).as_posix(): path for path in place.rglob("*") if path.is_file()})
     return place
+
+
+def mention_edits(folder: Path, staged: Path) -> None:
+    """Print that changes in a folder's card are not published, if it has any."""
+    if not (folder / CARD).is_file():
+        return
+    if write_card(staged).read_bytes() != (folder / CARD).read_bytes():
+        print(
+            f"{folder / CARD} was changed, or written by another version. What is published is written from "
+            f"{CONFIG_FILE} and {METRICS}: put text of your own into summary, intended_use or limits of {CONFIG_FILE}."
+        )
 
 
 def make_weights(folder: Path) -> None:
@@ -218,14 +276,23 @@ def are_equal(one: Any, other: Any) -> bool:
 
 
 def set_tag(api: HfApi, repo: str, commit: str) -> None:
-    """Set the tag of this project's version to a commit, moving an existing tag."""
+    """Set the tag of this project's version to a commit, and print from where an existing tag is moved."""
     name = f"v{__version__}"
     tags = {entry.name: entry.target_commit for entry in ask(lambda: api.list_repo_refs(repo), repo).tags}
-    if tags.get(name) == commit:
+    before = tags.get(name)
+    if before == commit:
         return
-    if name in tags:
+    if before:
         ask(lambda: api.delete_tag(repo, tag=name), repo)
-    ask(lambda: api.create_tag(repo, tag=name, revision=commit), repo)
+    try:
+        ask(lambda: api.create_tag(repo, tag=name, revision=commit), repo)
+    except PublishError:
+        if before:
+            with suppress(PublishError):
+                ask(lambda: api.create_tag(repo, tag=name, revision=before), repo)
+        raise
+    if before:
+        print(f"The tag {name}, which was at commit {before}, is at this one now.")
 
 
 def main(argv: Sequence[str] = ()) -> int:

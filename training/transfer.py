@@ -105,6 +105,8 @@ def unpack(folder: Path, out: Path) -> None:
         raise DataError(f"There is no {LISTED} in {folder}; it travels with the parts.")
     try:
         digests: dict[str, str] = json.loads(listed.read_text(encoding="utf-8"))
+        if not isinstance(digests, dict):
+            raise ValueError
     except ValueError as error:
         raise DataError(f"{listed} is incomplete or damaged; send it again.") from error
     for name, digest in digests.items():

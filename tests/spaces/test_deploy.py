@@ -769,7 +769,8 @@ def test_hardware_of_an_existing_space(hub, run):
     assert hub.repo("me/salary", "space").hardware == "zero-a10g"
     hub.set_paid("me", False)
     assert is_uploaded(run("salary"))  # what is there may be updated
-    assert "Add --hardware zero-a10g" in run("salary", "--hardware", "cpu-upgrade").err
+    refused = run("salary", "--hardware", "cpu-upgrade").err
+    assert "Add --hardware zero-a10g" in refused
 
 
 @pytest.mark.parametrize(
@@ -1032,6 +1033,37 @@ def test_a_failed_commit_leaves_the_variables_as_they_were(hub, run):
     assert f"MODEL_REVISION is set to {publish_again}" in failed.out
     assert "an internal error (500: Injected status 500)" in failed.err
     assert hub.repo("me/salary", "space").variables == before
+
+
+@pytest.mark.parametrize("restorable", [True, False])
+def test_an_interrupted_commit_leaves_the_variables_as_they_were(hub, run, deploy, monkeypatch, restorable):
+    publish(hub, "salary")
+    assert is_uploaded(run("salary"))
+    before = dict(hub.repo("me/salary", "space").variables)
+
+    def interrupt(*_):
+        if not restorable:
+            hub.faults.append(Fault("status", match="/variables", status=500))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(deploy, "commit_files", interrupt)
+    stopped = run("salary", "--models-owner", "me")
+    assert stopped.returncode == 130
+    assert "MODEL_REPO is set to me/salary" in stopped.out
+    assert (hub.repo("me/salary", "space").variables == before) is restorable
+    assert ("warning: the variables of me/salary could not be restored" in stopped.err) is not restorable
+
+
+def test_a_space_whose_description_is_damaged_is_deployed_again(hub, run):
+    assert is_uploaded(run("salary"))
+    whole = hub.repo("me/salary", "space").at("main").files
+    damaged = {**whole, "model/gallery.json": Blob(b"{")}
+    hub.repo("me/salary", "space").add("main", damaged, "Damage it", "", "me")
+    assert is_uploaded(run("salary"))
+    assert (
+        hub.files("me/salary", kind="space")["model/gallery.json"]
+        == (ROOT / "spaces/salary/model/gallery.json").read_bytes()
+    )
 
 
 def test_a_variable_that_cannot_be_set_leaves_the_others_as_they_were(hub, run):

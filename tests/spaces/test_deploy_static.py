@@ -26,10 +26,11 @@ from hub.staging import find_model_files
 from hub.static_site import FIGURES, HEADERS, PACKED, describe_file, format_share, main, serve, stage_static
 from hub.vendor import LIBRARIES, fetch_libraries, hash_bytes
 from shared import load_model
+from shared.config import fingerprint, read_json
 from shared.errors import CheckpointError
 from shared.markdown import escape_markdown
 from shared.metrics import Metrics
-from tests.conftest import DEMOS, ROOT, point_client_to
+from tests.conftest import DEMOS, ROOT, point_client_to, sign_folder
 from tests.spaces.test_own_models import make_own
 from training.publish import stage_model
 
@@ -139,6 +140,15 @@ def test_a_space_for_an_own_model_has_its_title_and_no_thumbnail(deploy, tmp_pat
     assert not [path for path in staged.files if path.startswith("pictures/")]  # those are of the demos
 
 
+def test_a_model_that_was_removed_leaves_the_site(tmp_path):
+    salary, rating = (str(ROOT / "spaces" / name / "model") for name in ("salary", "rating"))
+    assert main([salary, rating, "--out", str(tmp_path / "site")]) == 0
+    (tmp_path / "site/CNAME").write_text("models.example.org")
+    assert main([salary, "--out", str(tmp_path / "site")]) == 0
+    assert os.listdir(tmp_path / "site/models") == ["salary"]
+    assert (tmp_path / "site/CNAME").is_file()
+
+
 def test_a_title_is_text_on_the_page(deploy, tmp_path):
     folder = make_own(tmp_path / "herbs", "image-classification")
     config = json.loads((folder / "gallery.json").read_text())
@@ -164,6 +174,10 @@ def test_pictures_of_any_name_can_be_tried(deploy, tmp_path):
     shutil.rmtree(folder / "examples")
     (folder / "examples").mkdir()
     Image.new("RGB", (64, 64), "green").save(folder / "examples/50% über #1.PNG")
+    Image.new("RGB", (64, 64), "red").save(folder / "examples/a-letter.png")  # not listed, so not published
+    (folder / "examples/._leaf-1.png").write_bytes(b"of a Mac")
+    listed = {"optional": True, **fingerprint(folder / "examples/50% über #1.PNG")}
+    sign_folder(folder, files={"examples/50% über #1.PNG": listed, **read_json(folder)["files"]})
     site = json.loads(stage(deploy, str(folder)).read("site.json"))
     ((title, example),) = site["models"][0]["examples"]
     content = (folder / "examples/50% über #1.PNG").read_bytes()
@@ -171,7 +185,7 @@ def test_pictures_of_any_name_can_be_tried(deploy, tmp_path):
     assert example == {"url": "models/herbs/examples/50%25%20%C3%BCber%20%231.PNG", **describe_file(content)}
 
 
-@pytest.mark.parametrize("name", ["examples/other.png", "README.md"])
+@pytest.mark.parametrize("name", ["examples/leaf-1.png", "README.md"])
 def test_a_link_to_a_file_elsewhere_is_not_published(run, hub, tmp_path, name):
     folder = make_own(tmp_path / "herbs", "image-classification")
     (tmp_path / "secret").write_text("mine alone")

@@ -15,10 +15,10 @@ from PIL import Image
 from hub.local import Hub
 from hub.local.cards import find_problems
 from shared import load_model
-from shared.config import sha256
+from shared.config import fingerprint, read_json, sha256
 from shared.markdown import escape_markdown, format_figure
 from shared.metrics import Parity
-from tests.conftest import DEMOS, ROOT, point_client_to
+from tests.conftest import DEMOS, ROOT, point_client_to, sign_folder
 from training.card import SNIPPETS, describe_parity, make_identifier, round_up, write_card
 from training.publish import publish
 
@@ -180,6 +180,9 @@ def test_the_widgets_have_inputs_and_the_answers_to_them(tmp_path, cat_dog, sent
     folder = shutil.copytree(ROOT / "spaces/cat_dog/model", tmp_path / "model")
     (folder / "examples").mkdir()
     shutil.copyfile(CAT, folder / "examples/größe 1.png")
+    shutil.copyfile(CAT, folder / "examples/not listed.png")  # and so not published
+    listed = {"optional": True, **fingerprint(CAT)}
+    sign_folder(folder, files={"examples/größe 1.png": listed, **read_json(folder)["files"]})
     text = write_card(folder, "me/cat_dog", ["me/gallery"]).read_text()
     (example,) = metadata(text)["widget"]
     assert example["src"] == "examples/gr%C3%B6%C3%9Fe%201.png"
@@ -284,6 +287,28 @@ def test_unusual_labels_and_names_are_shown_as_they_are(tmp_path):
 )
 def test_text_in_markdown_is_shown_as_it_is(text, written):
     assert escape_markdown(text) == written
+
+
+def test_text_of_others_is_neither_html_nor_ends_its_place(tmp_path):
+    image = "<img src=x onerror=alert(1)>"
+    folder = tmp_path / "model"
+    inputs = [{"option": "--data", "name": "`a`", "files": 1, "sha256": "0" * 64, "source": f"````\n{image}\n```"}]
+    run = {"device": image, "command": f"python `x` {image}", "versions": {image: image}}
+    with_metrics(
+        folder,
+        measured={**MEASURED, **run, "inputs": inputs},
+        provenance=image,
+    )
+    dataset = {"name": image, "url": "https://x.org/a b)<img>", "licence": image, "citation": image}
+    about = read_json(folder)["about"] | {"datasets": [dataset], "limits": [f"one\n# Heading {image}"]}
+    sign_folder(folder, about=about)
+    text = write_card(folder).read_text(encoding="utf-8").split("---\n", 2)[2]
+    fenced = re.search(r"^(`{5})text\n.*?^\1$", text, re.MULTILINE | re.DOTALL)
+    assert image in fenced[0]
+    assert "<img" not in re.sub("`` .*? ``", "", text.replace(fenced[0], ""))
+    assert "`` --data `a` ``" in text
+    assert "(https://x.org/a%20b%29%3Cimg%3E)" in text
+    assert "\n# Heading" not in text
 
 
 @pytest.mark.parametrize(

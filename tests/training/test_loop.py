@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
+from huggingface_hub import HfApi
+
 from hub.live import probe
 from hub.local import Hub
 from hub.staging import SpaceModel
@@ -208,5 +210,12 @@ def test_who_may_not_push_is_told_before_the_training(hub, tmp_path, monkeypatch
     point_client_to(monkeypatch, hub.endpoint)
     monkeypatch.setenv("HF_TOKEN", hub.read_token)
     assert train_here("salary", "--smoke", "--out", tmp_path / "out", "--push-to-hub", "me/x") == 2
-    assert "can only read" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "The token can only read; create one with the role write at" in said
+    assert said.endswith(", set HF_TOKEN to it, or unset HF_TOKEN\n")
+    monkeypatch.setenv("HF_TOKEN", hub.token)
+    api = HfApi(hub.endpoint, token=hub.token)
+    api.upload_folder(repo_id=api.create_repo("me/other").repo_id, folder_path=ROOT / "spaces/rating/model")
+    assert train_here("salary", "--smoke", "--out", tmp_path / "out", "--push-to-hub", "me/other") == 2
+    assert "me/other has a model for recommendation" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -83,6 +83,47 @@ def test_publishing_again_changes_nothing_and_another_model_replaces_it_complete
     assert set(hub.files(REPO, revision=first)) - {".gitattributes"} == names(SALARY)
 
 
+def test_a_tag_that_moves_is_named_and_stays_if_it_cannot_move(hub, capsys):
+    first = publish(SALARY, REPO)
+    assert "The tag" not in capsys.readouterr().out
+    hub.faults.append(Fault("status", match="POST .*/tag/", status=403, times=1))
+    second = publish(RATING, REPO, replace=True)
+    assert hub.repo(REPO).tags == {f"v{script.__version__}": first}
+    assert "could not be set" in capsys.readouterr().err
+    assert publish(RATING, REPO) == second
+    assert hub.repo(REPO).tags == {f"v{script.__version__}": second}
+    tag = f"The tag v{script.__version__}, which was at commit {first}, is at this one now."
+    assert tag in capsys.readouterr().out
+
+
+def test_a_model_that_cannot_be_read_is_replaced_only_when_asked_to(hub):
+    publish(SALARY, REPO)
+    script.HfApi(token=hub.token).upload_file(path_or_fileobj=b"{", path_in_repo="gallery.json", repo_id=REPO)
+    assert refused() == f"{REPO} has a model that cannot be read; choose another one, or use --replace."
+    assert publish(SALARY, REPO, replace=True) == hub.commits(REPO)[0]
+
+
+def test_what_is_in_a_repository_is_looked_at_before_a_training(hub):
+    script.check_repository(REPO, "tabular-classification")
+    assert not hub.store.repos
+    publish(SALARY, REPO)
+    for task in ("tabular-classification", "tabular-regression", None):
+        script.check_repository(REPO, task)
+    with pytest.raises(PublishError, match=r"for tabular-classification, .* for recommendation; .* training\.publish"):
+        script.check_repository(REPO, "recommendation")
+    with pytest.raises(PublishError, match="already exists and is public"):
+        script.check_repository(REPO, "tabular-classification", private=True)
+
+
+def test_changes_in_a_card_are_not_lost_without_a_word(hub, copied, capsys):
+    publish(copied, REPO)
+    assert "README.md was changed" not in capsys.readouterr().out
+    with (copied / "README.md").open("a") as card:
+        card.write("My own words.")
+    publish(copied, REPO)
+    assert f"{copied / 'README.md'} was changed, or written by another version." in capsys.readouterr().out
+
+
 def test_removed_files_are_named(hub, capsys):
     publish(SALARY, REPO)
     assert "This removes" not in capsys.readouterr().out
@@ -595,7 +636,7 @@ def test_what_is_missing_is_named(hub):
     assert said.startswith(
         "The token lacks the permission repo.write for me/published; add it at https://huggingface.co/"
     )
-    assert "for that repository (if it exists) or for all of me, or use a token with the role write" in said
+    assert "for that repository (if it exists) or for all of me, or create a token with the role write" in said
     assert "for all of us" in refused("us/x", token=other)
     assert refused("them/x").startswith(
         "Your role in them is read, which cannot write to them/x; ask its administrators"

@@ -58,6 +58,9 @@ def test_an_incomplete_list_of_parts_gets_a_sentence(pets, tmp_path, capsys):
     listed.write_text(listed.read_text(encoding="utf-8")[:20], encoding="utf-8")
     assert main(["unpack", str(tmp_path / "parts"), "--out", str(tmp_path / "inputs")]) == 2
     assert "parts.json is incomplete or damaged; send it again." in capsys.readouterr().err
+    listed.write_text("[]", encoding="utf-8")
+    assert main(["unpack", str(tmp_path / "parts"), "--out", str(tmp_path / "inputs")]) == 2
+    assert "parts.json is incomplete or damaged; send it again." in capsys.readouterr().err
 
 
 def test_more_than_a_thousand_parts_come_back_in_order(tmp_path):
