@@ -408,6 +408,10 @@ TABLES = {
     "a name of several lines": 'a;b;"c\n(d)"\n1;2;3\n',
     "invisible characters in names": "a\u200b,\u200eb\n1,2\n",
     "empty cells": "a,b\n,1\n2,\n,\n",
+    "rows that an open quotation mark swallowed": 'a,b\n1,"Alien is great\n2,dull\n3,"good",\n4,last\n5,"x\n6,"y\n7,z',
+    "swallowed rows whose last cell is closed": 'sep=;\na;b\n\n1;"Alien; the film\n2;dull\n3;great"\n4;last\n',
+    "swallowed rows that begin with it": 'b,a\n"Alien is great,1\ndull,2\ngreat movie",3\r\n"fine\nfilm",4\nlast,5',
+    "cells of several lines with delimiters": 'a,b\n1,"Good, but\nslow, dull\nand so on"\n2,"1,2\n3 and, 4"\n',
 }
 
 

@@ -187,29 +187,60 @@ function looksWestern(bytes) {
   return foreign <= high / 2;
 }
 
+const countLineEnds = (text) => text.split(LINE_END).length - 1;
+
 /**
- * Yield the rows of a CSV as lists of cells, as Python's csv module reads them with skipinitialspace.
+ * Yield the rows of a CSV, as Python's csv module reads them with skipinitialspace: the cells, the lines, and the quoted cells
+ * of several lines, each with its index, the lines of the text on which it opens and closes, and whether it ends there.
  * @param {number} line - the line of the file on which the text begins; 0 if the text may end within a cell
  */
 function* splitRows(text, delimiter, line = 0) {
   const mark = delimiter.replace(/[|^]/, "\\$&");
   const cell = new RegExp(` *(?:"([^"]*(?:""[^"]*)*)("?))?([^${mark}\\r\\n]*)(${mark}|\\r\\n?|\\n|$)`, "gy");
-  let row = [];
+  let [row, quotedCells, number, begin] = [[], [], 0, 0];
   while (cell.lastIndex < text.length || row.length) {
-    const start = cell.lastIndex;
-    const [, quoted, closing, rest, end] = cell.exec(text);
+    const [, quoted = "", closing, rest, end] = cell.exec(text);
     if (closing === "" && line) {
-      const place = line + text.slice(0, start).split(LINE_END).length - 1;
       throw new BadInput(
-        `The quotation mark on line ${place} of the CSV is never closed, so the rows after it cannot be told apart; ` +
-          "close it, or delete it.",
+        `The quotation mark on line ${line + number} of the CSV is never closed, so the rows after it cannot be told ` +
+          "apart; close it, or delete it.",
       );
     }
-    row.push((quoted ?? "").replaceAll('""', '"') + rest);
+    const count = quoted ? countLineEnds(quoted) : 0;
+    if (count) quotedCells.push({ index: row.length, opens: number, closes: number + count, isClean: !rest.trim() });
+    number += count; // of line ends so far
+    row.push(quoted.replaceAll('""', '"') + rest);
     if (end === delimiter) continue;
-    yield row;
-    row = [];
+    const lines = quotedCells.length ? text.slice(begin, cell.lastIndex - end.length).split(LINE_END) : [];
+    yield { cells: row, lines, quotedCells, line };
+    number += 1;
+    [row, quotedCells, begin] = [[], [], cell.lastIndex];
   }
+}
+
+/** Return a sentence if an unclosed quotation mark seems to have merged several rows into one; see shared/tables/quotes.py. */
+function findSwallowedRows({ cells, lines, quotedCells, line }, delimiter, columns) {
+  const isNumber = (text) => /^[-+]?[\d.]+$/.test(text.trim());
+  if (!quotedCells.length || cells.length > 2 * columns) return "";
+  const first = quotedCells.at(-1).closes - lines.length + 1;
+  const numbers = range(cells.length).filter((index) => isNumber(cells[index]));
+  for (const { index, opens, closes, isClean } of quotedCells) {
+    const isLast = index === cells.length - 1; // then the quotation mark may be meant to protect delimiters
+    const looksLikeRow = (text) => {
+      const parts = text.trim().split(delimiter);
+      return parts.length === cells.length && numbers.every((place) => place === index || isNumber(parts[place]));
+    };
+    const others = lines.slice(opens - first + (isLast ? 1 : 0), closes - first + 1);
+    const areRows = numbers.slice(0, 2).some((place) => place !== index) && others.every(looksLikeRow);
+    const [from, to] = [line + opens, line + closes];
+    if (areRows || !isClean) {
+      return (
+        `Lines ${from} to ${to} are one cell, since the quotation mark on line ${from} is not closed before line ${to}; ` +
+        "close it on its own line, or delete it."
+      );
+    }
+  }
+  return "";
 }
 
 /**
@@ -226,21 +257,24 @@ export function readCsv(text, columns = [], most = MAX_ROWS) {
   const content = text.slice(start.length);
   const split = (delimiter, lines, most, line) => {
     const rows = [];
-    for (const cells of splitRows(lines, delimiter, line)) {
-      if (cells.some((cell) => cell.trim())) rows.push(cells.map((one) => readEscaped(one.trim())));
+    for (const row of splitRows(lines, delimiter, line)) {
+      if (row.cells.some((cell) => cell.trim())) {
+        const cells = row.cells.map((one) => readEscaped(one.trim()));
+        rows.push({ cells, fault: rows.length ? findSwallowedRows(row, delimiter, rows[0].cells.length) : "" });
+      }
       if (rows.length === most) break;
     }
     return rows;
   };
   const [firstLine] = content.slice(content.lastIndexOf("\n", content.search(/\S/)) + 1).split(LINE_END, 1);
   const fitness = (delimiter) => {
-    const [names = []] = split(delimiter, firstLine); // which may end within a cell
+    const [{ cells: names } = { cells: [] }] = split(delimiter, firstLine); // which may end within a cell
     return 1e6 * columns.filter((column) => findColumn(names, column).length).length + names.length;
   };
   const delimiter = given ?? Object.keys(DELIMITERS).reduce((best, one) => (fitness(one) > fitness(best) ? one : best));
   const [header, ...lines] = split(delimiter, content, most + 2, start.split(LINE_END).length); // one too many shows that there are
   if (!header) throw new BadInput("The file is empty; it must be a CSV with a header.");
-  const names = header.map((name) => collapse(stripInvisible(name)));
+  const names = header.cells.map((name) => collapse(stripInvisible(name)));
   while (!names.at(-1)) names.pop();
   const seen = new Set();
   const repeated = names.find((name) => name && (seen.has(name) || !seen.add(name)));
@@ -257,7 +291,7 @@ export function readCsv(text, columns = [], most = MAX_ROWS) {
   }
   const keys = [...names];
   places.forEach(([place], index) => (keys[place] = columns[index]));
-  return lines.map((values) => {
+  return lines.map(({ cells: values, fault }) => {
     const isLong = values.slice(names.length).some(Boolean);
     const mark = DELIMITERS[delimiter] ?? delimiter;
     const hint = isLong ? ` Put quotation marks around a cell with a ${mark} in it.` : "";
@@ -268,7 +302,7 @@ export function readCsv(text, columns = [], most = MAX_ROWS) {
       values,
       delimiter,
       row: zip(keys, values),
-      error: (isLong || values.length < names.length) && sentence,
+      error: fault || ((isLong || values.length < names.length) && sentence),
     };
   });
 }
