@@ -39,7 +39,7 @@ from hub.staging import (
     refuse_links,
 )
 from hub.vendor import LIBRARIES, fetch_libraries, hash_bytes
-from shared.config import CONFIG_FILE, METRICS, GalleryConfig, list_visible, read_json
+from shared.config import CARD, CONFIG_FILE, METRICS, GalleryConfig, list_visible, read_json
 from shared.errors import CheckpointError
 from shared.markdown import escape_markdown, format_figure
 from shared.metrics import Metrics
@@ -158,6 +158,7 @@ def pack_model(name: str, folder: Path) -> tuple[dict[str, Any], dict[str, bytes
         "figures": list_figures(metrics) if metrics else [],
         "picture": picture if is_demo else None,
         "config": describe_file(content),
+        "card": describe_file(files[f"models/{name}/{CARD}"]) if f"models/{name}/{CARD}" in files else None,
         "files": visited,
         "examples": pictures,
     }

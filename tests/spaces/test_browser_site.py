@@ -31,7 +31,7 @@ from shared.errors import BadInput, quote
 from shared.tables import read_csv
 from shared.tables.writing import escape_formulas
 from shared.tabular_values import NumberColumn
-from shared.text import suggest_number
+from shared.text import normalise_name, suggest_number
 from shared.ui.forms import format_range
 from shared.ui.movies import mark_changes
 from shared.ui.regions import find_outlines
@@ -281,7 +281,8 @@ def test_ratings(ask, rating):
         visitor = rating.fold_in(given)
         found = ask("rating", "recommend", [[str(movie), stars] for movie, stars in given.items()])
         check_lists(found, rating.recommend(visitor))
-    check_lists(ask("rating", "recommend", 15), rating.recommend(15))
+    for user in (15, "15.0"):
+        check_lists(ask("rating", "recommend", user), rating.recommend(15))
     check_lists(ask("rating", "similar", "260"), rating.similar(260))
     for words in ("matrix", "alien", "psycho"):
         (_, title), *_ = ask("rating", "search", words)
@@ -375,6 +376,25 @@ def test_numbers_and_values_in_sentences(run):
         assert run("./js/tables.js", "quote", text) == quote(text), text
 
 
+def test_names_without_case(run):
+    for text in ("STRASSE", "Straße", "ΣΑΣ", "σας", "ı I İ", "ŉ ǰ", "ﬃ", "É", "a  b"):
+        assert run("./js/tables.js", "normaliseName", text) == normalise_name(text), text
+
+
+def test_a_table_of_the_model_has_commas_whatever_its_columns_are_called(site, browser):
+    page = browser.new_page()
+    page.goto(f"{site}collect.html")
+    rows = page.evaluate(
+        """async (table) => {
+      const { Predictor } = await import("./js/predictor.js");
+      return new Predictor({}, null, { "background.csv": new TextEncoder().encode(table) }).readTable("background.csv");
+    }""",
+        "age,rating (1|2|3|4|5)\n31,2\n",
+    )
+    assert rows == [{"age": "31", "rating (1|2|3|4|5)": "2"}]
+    page.close()
+
+
 @pytest.mark.parametrize("spelling", FORMATS)
 def test_dates(run, spelling):
     moments = [datetime(1994, 6, 7, 12, 30), datetime(2026, 12, 31, 0, 5, 9), datetime(2068, 2, 29)]
@@ -384,7 +404,9 @@ def test_dates(run, spelling):
         for form in (spelling, "%Y-%m-%d")
         for time in ("", " %H:%M", " %I:%M %p", " %H:%M:%S", " %H:%M:%S +0230")
     ]
-    texts += [f"03{mark}02{mark}{year}" for mark in "./" for year in ("00", "49", "50", "55", "68", "69", "1955")]
+    years = ("00", "49", "50", "55", "68", "69", "1955", "0091")
+    texts += [f"03{mark}02{mark}{year}" for mark in "./" for year in years]
+    texts += [moments[0].strftime(f"{spelling} {time}") for time in ("13:14:10 AM", "39:40 AM", "00:10 AM", "12:10 AM")]
     for text in [*texts, "31 Feb 2000", "1994-06-07T10:00:00.5Z", "soon", "07.13.1994", "1999-01-01 25:00"]:
         ours = read_date(text, spelling)
         if math.isnan(ours) and " " in text:  # Python takes only some spellings of the time after an ISO date
@@ -431,6 +453,7 @@ def test_tables(run, tmp_path, name):
     [
         ("a,a,b\n1,2,3", "names the column 'a' twice"),
         ("a,c\n", "lacks the column b"),
+        ("\xad,\u200b\na,1\n", "The first line has no names of columns; name them there."),
         ('a,b\n1,2\n3,"4\n5,6\n', "The quotation mark on line 3 of the CSV is never closed, so the rows after it"),
         ('sep=,\na,b\r1,"2\n', "The quotation mark on line 3 of the CSV is never closed"),
     ],
@@ -1201,7 +1224,7 @@ TOO_MANY = "The CSV has more than %s rows; split it into smaller files."
     ("name", "box", "files", "words"),
     [
         ("cat_dog", "Many pictures", {"cat.png": CAT.read_bytes(), "bad.png": b"x"}, "2 rows, 1 with an error"),
-        ("sentiment", "Many texts", {"texts.txt": b"A lovely film.\n\nDull.\n"}, "2 rows, 0 with an error"),
+        ("sentiment", "Many texts", {"a.txt": "A lovely film.\r\rDull.\r\u200b\n".encode()}, "2 rows, 0 with an error"),
         ("rating", "Many users and movies", {"pairs.csv": b"user_id;movie_id\n15;260\n15;x\n"}, "2 rows, 1 with an"),
         (
             "rating",
@@ -1790,6 +1813,8 @@ def test_a_model_on_the_hub(browser, tmp_path, monkeypatch):
             ({"files": {"onnx/model.onnx": empty | {"bytes": 10**12}}}, "a page loads at most 1000000000"),
             ({"files": dict.fromkeys(map(str, range(51)), empty)}, "has 51 files; a page loads at most 50"),
             ({"labels": [["=1"], "a"]}, "no texts, or repeated"),
+            ({"labels": ["a", "a"]}, "no texts, or repeated"),
+            ({"temperature": -1}, "The temperature in gallery.json must be above 0"),
             ({"columns": ["age", "age"]}, "no texts, or repeated"),
             ({"columns": [str(number) for number in range(1001)]}, "has 1001 columns with"),
             ({"categories": {"age": ["?"] * 100_001}}, "columns with 100001 values; a page shows at most 1000"),

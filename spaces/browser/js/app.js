@@ -32,7 +32,7 @@ async function showModel(entry, signal) {
   else page.more.remove();
   let card;
   page.card.ontoggle = runLatest(page.markdown, async () => {
-    card ??= new TextDecoder().decode(await download(`${entry.folder}/README.md`));
+    card ??= new TextDecoder().decode(await download(`${entry.folder}/README.md`, entry.card ?? {}));
     return [card.replace(/^---\n[^]*?\n---\s*/, "")];
   });
   const started = performance.now();

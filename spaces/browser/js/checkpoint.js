@@ -184,16 +184,17 @@ export async function downloadJson(url, expected, signal) {
 }
 
 /** Check that labels, columns and values are texts, and not more than a page can show. */
-function checkNames({ labels, columns, categories }) {
-  const [names, values] = [columns ?? [], Object.values(categories ?? {})];
+function checkNames({ labels = [], columns = [], categories }) {
+  const values = Object.values(categories ?? {});
   const areTexts = (list) => Array.isArray(list) && list.every((one) => typeof one === "string");
-  if (![labels ?? [], names, ...values].every(areTexts) || new Set(names).size < names.length) {
+  const differ = (list) => new Set(list).size === list.length;
+  if (![labels, columns, ...values].every(areTexts) || ![labels, columns].every(differ)) {
     throw new BadInput("The labels or columns in gallery.json are no texts, or repeated; export the model again.");
   }
   const count = values.flat().length;
-  if (names.length > MOST_COLUMNS || count > MOST_VALUES) {
+  if (columns.length > MOST_COLUMNS || count > MOST_VALUES) {
     throw new BadInput(
-      `The model has ${names.length} columns with ${count} values; a page shows at most ${MOST_COLUMNS} with ${MOST_VALUES}.`,
+      `The model has ${columns.length} columns with ${count} values; a page shows at most ${MOST_COLUMNS} with ${MOST_VALUES}.`,
     );
   }
 }
@@ -210,6 +211,9 @@ export async function readConfig(entry, signal) {
   }
   if (!Object.hasOwn(TASKS, config.task)) throw new BadInput(`This page cannot run models for ${config.task}.`);
   checkNames(config);
+  if (config.temperature !== undefined && !(config.temperature > 0)) {
+    throw new BadInput("The temperature in gallery.json must be above 0; export the model again.");
+  }
   const needed = Object.entries(config.files).filter(([, file]) => !file.optional);
   if (needed.length > MOST_FILES)
     throw new BadInput(`The model has ${needed.length} files; a page loads at most ${MOST_FILES}.`);

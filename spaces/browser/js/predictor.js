@@ -12,11 +12,11 @@ export class Predictor {
     Object.assign(this, { config, session, files });
   }
 
-  /** Return the rows of a CSV in the checkpoint folder; none if it has no such file. */
+  /** Return the rows of a CSV in the checkpoint folder, which has commas; none if it has no such file. */
   readTable(name) {
-    return this.files[name]
-      ? readCsv(new TextDecoder().decode(this.files[name]), [], Infinity).map(({ row }) => row)
-      : [];
+    if (!this.files[name]) return [];
+    const text = `sep=,\n${new TextDecoder().decode(this.files[name])}`;
+    return readCsv(text, [], Infinity).map(({ row }) => row);
   }
 
   /** Begin an explanation; return a function that lets the worker take newer calls, and says if one begins another. */

@@ -143,8 +143,10 @@ export default class Recommender extends Predictor {
 
   /** Return recommendations for a person, [[id, title, rating], ...]; see scoreFor. */
   recommend(person) {
-    const rated = this.rated.filter(([user]) => user === String(person)).map(([, id]) => id);
-    const seen = Array.isArray(person) ? person.map(([id]) => id) : rated;
+    const isVisitor = Array.isArray(person);
+    const row = isVisitor ? null : this.findUser(person);
+    const rated = this.rated.filter(([user]) => this.users.get(user) === row).map(([, id]) => id);
+    const seen = isVisitor ? person.map(([id]) => id) : rated;
     return this.findBest(this.scoreFor(person), seen, (rating) => this.clip(rating));
   }
 

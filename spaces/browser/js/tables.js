@@ -28,9 +28,13 @@ const collapse = (text) => String(text).trim().replace(/\s+/g, " ");
 /** Return a text without invisible characters; joiners are kept where emoji or a script need them. */
 export const stripInvisible = (text) => (ASCII.test(text) ? text : text.replace(INVISIBLE, "").replace(JOINERS, ""));
 
+/** Return a text without case, as Python's casefold: STRASSE is Straße; only the Turkish i without a dot is no I. */
+const foldCase = (text) =>
+  text.replace(/[^\u0131]+/g, (part) => part.toUpperCase().toLowerCase()).replaceAll("\u03c2", "\u03c3");
+
 /** Return a name in normal form, without case and with single spaces. */
 export const normaliseName = (text) =>
-  collapse(stripInvisible(String(text)).slice(0, LONGEST).normalize("NFKC").toLowerCase());
+  collapse(foldCase(stripInvisible(String(text)).slice(0, LONGEST).normalize("NFKC")));
 
 /** Return a text with the digits of all scripts as 0 to 9. */
 const toAsciiDigits = (text) =>
@@ -126,8 +130,11 @@ export function parseDate(value, format) {
     const { H = 0, M = 0, S = 0, half, zone = 0, more = 0 } = found.groups;
     const name = (B ?? b)?.toLowerCase();
     const month = m ? m - 1 : MONTHS.findIndex((one) => name === (B ? one : one.slice(0, 3)));
+    if (half && !(H >= 1 && H <= 12)) continue;
     const hour = half ? (H % 12) + (/p/i.test(half) ? 12 : 0) : H;
-    const date = new Date(Date.UTC(Y ?? (y < 50 ? `20${y}` : `19${y}`), month, d, hour, M, S));
+    const date = new Date(0);
+    date.setUTCFullYear(Y ?? (y < 50 ? `20${y}` : `19${y}`), month, d); // Date.UTC takes 91 for 1991
+    date.setUTCHours(hour, M, S);
     if (date.getUTCMonth() !== month || date.getUTCDate() !== Number(d)) continue;
     return (date - zone * 3_600_000 - Math.sign(parseInt(zone)) * more * 60_000) / DAY;
   }
@@ -275,7 +282,8 @@ export function readCsv(text, columns = [], most = MAX_ROWS) {
   const [header, ...lines] = split(delimiter, content, most + 2, start.split(LINE_END).length); // one too many shows that there are
   if (!header) throw new BadInput("The file is empty; it must be a CSV with a header.");
   const names = header.cells.map((name) => collapse(stripInvisible(name)));
-  while (!names.at(-1)) names.pop();
+  while (names.length && !names.at(-1)) names.pop();
+  if (!names.length) throw new BadInput("The first line has no names of columns; name them there.");
   const seen = new Set();
   const repeated = names.find((name) => name && (seen.has(name) || !seen.add(name)));
   const places = columns.map((column) => findColumn(names, column));

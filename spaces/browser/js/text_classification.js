@@ -71,7 +71,7 @@ export default class TextClassifier extends Predictor {
     if (!file.name.toLowerCase().endsWith(".txt")) {
       return readCsv(content, ["text"], MAX_TEXTS).map((one) => ({ ...one, input: [one.row.text] }));
     }
-    const lines = content.split(/\r?\n/).filter((line) => line.trim());
+    const lines = content.split(/\r\n?|\n/).filter((line) => stripInvisible(line).trim());
     if (lines.length > MAX_TEXTS) {
       throw new BadInput("The file has more than 5,000 lines; split it into smaller files.");
     }
