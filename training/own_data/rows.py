@@ -147,7 +147,7 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
     check_inputs(table, name, data)
 
     return OwnRows(
-        train=Rows(table, y, number_groups(keys, rows[TRAIN], roles.group)).take(rows[TRAIN]),
+        train=Rows(table, y, number_groups(choose_keys(keys), rows[TRAIN], roles.group)).take(rows[TRAIN]),
         test=Rows(table, y).take(rows[TEST]),
         target=name,
         labels=labels,
@@ -426,10 +426,10 @@ def find_times(column: Column, given: NDArray[np.bool_], source: _Source, proble
 def make_keys(
     table: pd.DataFrame, y: Target, groups: Sequence[str] | None, has_times: bool
 ) -> tuple[list[list[Hashable]], list[str]]:
-    """Return the keys of each row, and a line on equal rows; rows with a common key are in one part of the split.
+    """Return the keys of each row, and a line on equal rows; see choose_keys and find_leaks.
 
-    Rows with equal inputs and target have one, unless most rows have equals or `has_times`: rows of another time are
-    no copies.
+    Rows with equal inputs and target have a common key, unless most rows have equals or `has_times`: rows of another
+    time are no copies.
     """
     hashes = pd.util.hash_pandas_object(table.assign(**{"": y}), index=False).tolist()
     copies = len(hashes) - len(set(hashes))
@@ -439,11 +439,20 @@ def make_keys(
         lines.append(f"Most rows ({copies:,}) equal another one, so equal rows may be in both parts of the split.")
     elif not has_times:
         keys = [[("row", value)] for value in hashes]
-        lines = [f"Equal rows are kept in one part of the split: {copies:,} repeat another one."] * bool(copies)
+        unless = ", unless their groups differ" * (groups is not None)
+        lines = [f"Equal rows are kept in one part of the split{unless}: {copies:,} repeat another one."] * bool(copies)
     if groups is not None:
         for row, value in enumerate(groups):
             keys[row] += [("group", group)] if (group := read_group(value)) is not None else []
     return keys, lines
+
+
+def choose_keys(keys: Sequence[Sequence[Hashable]]) -> list[list[Hashable]]:
+    """Return the keys by which rows are kept together: the last of each, which is its group if it has one.
+
+    A few equal rows of different groups would otherwise join nearly all groups, one through the other.
+    """
+    return [list(row_keys[-1:]) for row_keys in keys]
 
 
 def number_groups(
@@ -501,7 +510,7 @@ def divide(
         split, how = f"last fifth by {times.name}", f" by {times.name}"
     else:
         strata = y if has_classes else pd.qcut(y, STRATA, labels=False, duplicates="drop")
-        chosen = np.array(split_rows([[int(band)] for band in strata], keys, {TEST: TEST_SHARE}, seed))
+        chosen = np.array(split_rows([[int(band)] for band in strata], choose_keys(keys), {TEST: TEST_SHARE}, seed))
         split, how = "held-out fifth", ""
     rows = {part: np.flatnonzero(chosen == part) for part in (TRAIN, TEST)}
     print_split(rows, as_given, how)

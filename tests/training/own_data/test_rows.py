@@ -712,6 +712,19 @@ def test_equal_rows_and_groups_stay_in_one_part(tmp_path, capsys, table):
         read(table, tmp_path, "gekündigt", group="Filiale")
 
 
+def test_groups_with_a_few_equal_rows_stay_apart(tmp_path, capsys, table):
+    table["Filiale"] = [f"F{row // 10}" for row in range(COUNT)]
+    table.iloc[10::10, :5] = table.iloc[9:-1:10, :5].to_numpy()  # the first row of a group is the last of that before
+    found = read(table, tmp_path, "gekündigt", group="Filiale")
+    assert len(found.test) == 40
+    assert np.bincount(np.unique(found.train.groups, return_inverse=True)[1]).tolist() == [10] * 16
+    assert "Equal rows are kept in one part of the split, unless their groups differ: 19 repeat" in found.notes[0]
+    table.to_csv(tmp_path / "train.csv", index=False)
+    table[:10].assign(Filiale="F99").to_csv(tmp_path / "test.csv", index=False)
+    found = read_own_rows(tmp_path, "gekündigt", DataOptions(group="Filiale"), 42)  # equal to rows of a given test
+    assert len(found.train) == COUNT - 11
+
+
 def test_rows_that_are_mostly_equal_are_split_anyway(tmp_path, table):
     found = read(table[["Ort", "neu", "gekündigt"]], tmp_path)
     assert (len(found.train), len(found.test)) == (160, 40)

@@ -169,6 +169,16 @@ def test_groups_stay_together(tmp_path):
         read(path, group="label")
 
 
+def test_groups_with_texts_that_differ_only_in_case_stay_apart(tmp_path, capsys):
+    rows = [(text, label, index // 5) for index, (text, label) in enumerate(make_rows(200))]
+    rows += [(f"{rows[1][0][:number].upper()}{rows[1][0][number:]}", "pos", number) for number in range(1, 30)]
+    path = tmp_path / "mine.csv"
+    path.write_text(join_rows(header=("text", "label", "author"), rows=rows), encoding="utf-8")
+    found = read(path, group="author")
+    assert sum(sizes(found)) == 200
+    assert "Equal texts count once: 29 left out." in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("form", ["2026-01-{day:02}", "{day}", "{day:02}.01.2026 10:00"])
 def test_the_last_texts_are_the_test_if_asked_for(tmp_path, form):
     rows = [(text, label, form.format(day=index // 4 + 1)) for index, (text, label) in enumerate(make_rows(100))]
