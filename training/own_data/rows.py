@@ -64,6 +64,7 @@ MAX_GROUPS = 20
 LEAST_GROUPS = 5  # as many as the folds on which a model is calibrated
 STRATA = 10  # bands of a number to predict, each of which is split alike
 FUTURE = 10 * 365  # days from now, after which a date with a year of two digits may be of the century before
+FILES = "files divide the data"
 UNCLEAR = {
     DATE: "its days and months cannot be told apart",
     NUMBER: "its thousands and decimals cannot be told apart",
@@ -114,7 +115,8 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
     """
     problems = Problems(data, own.skip_bad, "rows")
     asked = own.time
-    source, own = settle_division(read_source(data, (target, *list_reported(own)), problems, seed), target, own)
+    source = read_source(data, (target, *list_reported(own)), problems, seed)
+    source, own = settle_division(source, target, own, problems)
     roles = assign_roles(source, target, own, data)
     name, columns = roles.target, roles.columns
     given = find_given(roles, source, problems)
@@ -208,9 +210,9 @@ def read_source(data: Path, kept: Collection[str | None], problems: Problems, se
     first = next(path for path, part in tables.items() if part in (TRAIN, None))
     names = found[first].columns
     if not {VALID, TEST}.isdisjoint(tables.values()):
-        unused, _, lines = read_division(found[first].table, "files divide the data", kept)
-        print_lines(lines)
-        names = [name for name in names if name != unused]
+        division = read_division(found[first].table, FILES, kept)
+        print_lines(division.lines)
+        names = [name for name in names if name not in division.columns]
     for path, own in found.items():
         if lacking := [name for name in names if name not in own.columns]:
             hint = f" If that is the target, {path.name} has no answers to test on: give --data {first}."
@@ -234,19 +236,30 @@ def read_source(data: Path, kept: Collection[str | None], problems: Problems, se
     )
 
 
-def settle_division(source: _Source, target: str | None, own: DataOptions) -> tuple[_Source, DataOptions]:
+def settle_division(
+    source: _Source, target: str | None, own: DataOptions, problems: Problems
+) -> tuple[_Source, DataOptions]:
     """Leave out --time if the data has a test, and take the parts from a column that divides the rows; say so.
 
-    That column is never an input. It may be the target or a column to report by, if it is asked for.
+    That column is never an input. It may be the target or a column to report by, if it is asked for. A row of which it
+    names no part is a problem, and left out.
     """
     if own.time and TEST in source.parts:
         print(f"--time {own.time} has no effect, since the data has a test of its own.")
         own = replace(own, time=None)
-    other = f"--time {own.time} divides the rows" if own.time else ""
-    name, parts, lines = read_division(source.table, other, (target, *list_reported(own)))
-    print_lines(lines)
-    if name:
-        source = replace(source, table=source.table.drop(columns=name), parts=parts or source.parts)
+    other = FILES if TEST in source.parts else f"--time {own.time} divides the rows" if own.time else ""
+    division = read_division(source.table, other, (target, *list_reported(own)))
+    print_lines(division.lines)
+    for row, sentence in division.bad.items():
+        problems.add(source.places[row], sentence)
+    parts = division.parts or source.parts
+    rows = [row for row in range(len(parts)) if row not in division.bad]
+    source = replace(
+        source,
+        table=source.table.drop(columns=[*division.columns]).iloc[rows].reset_index(drop=True),
+        places=[source.places[row] for row in rows],
+        parts=[parts[row] for row in rows],
+    )
     return source, own
 
 

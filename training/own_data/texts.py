@@ -189,15 +189,18 @@ def read_rows(
     extra = f", groups in {group}" * bool(group) + f", times in {time}" * bool(time)
     print(f"{path.name}: texts are in the column {text}, labels in {label}{extra}.")
     other = "files divide the data" if is_divided else f"--time {time} divides the rows" if time else ""
-    _, parts, lines = read_division(table.table, other, (text, label, group, time))
-    print_lines(lines)
+    division = read_division(table.table, other, (text, label, group, time))
+    print_lines(division.lines)
     where = f"{path.name}, " if part else ""
+    for number, sentence in division.bad.items():
+        problems.add(f"{where}{table.name_place(number)}", sentence)
     return [
         Row(
             row[text], row[label], f"{where}{place}", row_part,
             read_group(row[group]) if group else None, row[time] if time else None,
         )
-        for (place, row), row_part in zip(table.iterate(), parts or repeat(part), strict=False)
+        for (place, row), row_part in zip(table.iterate(), division.parts or repeat(part), strict=False)
+        if row_part != ""
     ]  # fmt: skip
 
 

@@ -809,9 +809,41 @@ def test_a_column_called_split_divides_the_rows_and_is_no_input(tmp_path, capsys
     assert (len(found.test), len(found.train), found.split) == (len(table) // 5, len(table) * 4 // 5, "own test")
     assert "split" not in found.train.table
     assert "The column split divides the rows" in capsys.readouterr().out
-    table["split"] = [("train", "north")[row % 2] for row in range(len(table))]  # names of something else
-    table.to_csv(tmp_path / "mine.csv", index=False)
-    assert "split" in read_own_rows(tmp_path / "mine.csv", "gekündigt", DataOptions(), 42).train.table
+    assert "split" in read(table.assign(split=table["Ort"]), tmp_path, "gekündigt").train.table  # something else
+
+
+@pytest.mark.parametrize(
+    ("name", "bad", "message"),
+    [
+        ("split", "", r"line 4: split is empty; write train, valid or test, or rename the column\."),
+        ("Set", "holdout", r"line 4: Set names no part: 'holdout'; write train, valid or test, or rename the"),
+        ("is_valid", "maybe", r"line 4: is_valid names no part: 'maybe'; write true or false, or rename the"),
+    ],
+)
+def test_a_row_of_no_part_is_a_problem(tmp_path, name, bad, message):
+    table = make_table()
+    train, test = ("False", "True") if name == "is_valid" else ("train", "test")
+    table[name] = np.where(np.arange(COUNT) % 5, train, test)
+    table.loc[2, name] = bad
+    with pytest.raises(DataError, match=message):
+        read(table, tmp_path, "gekündigt")
+    found = read(table, tmp_path, "gekündigt", skip_bad=True)
+    assert (len(found.train), len(found.test), found.split) == (159, 40, "own test")
+    assert list(found.train.table) == ["Stunden", "Umsatz", "Ort", "neu"]
+
+
+def test_a_column_that_should_divide_the_rows_and_does_not_is_said_and_no_input(tmp_path, capsys, table):
+    for names in (("train", "north"), ("", "test"), ("train", "train")):
+        found = read(table.assign(split=[names[row % 2] for row in range(COUNT)]), tmp_path, "gekündigt")
+        assert (len(found.test), "split" in found.train.table) == (40, False)
+        assert "The column split is not used for the split and is no input: most of its" in capsys.readouterr().out
+    rows = np.arange(COUNT) % 5
+    both = table.assign(split=np.where(rows, "train", "test"), is_valid=np.where(rows, "0", "1"))
+    assert list(read(both, tmp_path, "gekündigt").train.table) == ["Stunden", "Umsatz", "Ort", "neu"]
+    assert "split is not used for the split and is no input: is_valid divides the rows." in capsys.readouterr().out
+    holdout = table.assign(split=np.where(rows, "train", "holdout"))
+    assert read(holdout, tmp_path, "gekündigt", skip_bad=True).split == "held-out fifth"
+    assert "The column split names no test.\n" in capsys.readouterr().out
 
 
 def test_fast_ais_column_may_be_in_the_training_table_alone(tmp_path, capsys, table):

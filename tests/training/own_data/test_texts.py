@@ -295,6 +295,11 @@ def test_a_column_called_split_divides_the_texts(tmp_path, capsys):
     assert (
         "The column set divides the rows, valid is the test; delete it for a random split." in capsys.readouterr().out
     )
+    bad = [*rows[:-1], (*rows[-1][:2], "")]
+    path.write_text(join_rows(header=("text", "label", "set"), rows=bad), encoding="utf-8")
+    with pytest.raises(DataError, match=r"line 121: set is empty; write train, valid or test, or rename the column\."):
+        read(path)
+    assert sum(sizes(read(path, skip_bad=True))) == 119
     rows = [(*row[:2], "train") for row in rows]  # no part but one
     path.write_text(join_rows(header=("text", "label", "set"), rows=rows), encoding="utf-8")
     assert not read(path).given
