@@ -105,7 +105,7 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
     """Read, check and split a user's own table, and print what was understood.
 
     Args:
-        data: a table, or a folder with one, or with train.csv and test.csv.
+        data: a table, or a folder with one, or with train.csv and test.csv or valid.csv.
         target: the column to predict; None is one with a usual name, or else the last one.
         own: the options that say how to read it.
         seed: determines the sample and the split.
@@ -132,14 +132,7 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
     groups = source.table[roles.group][given].astype(str).tolist() if roles.group else None  # A17 among numbers, too
     keys, copies = make_keys(table, y, groups, has_times=roles.time is not None)
     print_lines(lines := lines + copies)
-    parts = [source.parts[row] for row in np.flatnonzero(given).tolist()]
-    if TEST in source.parts and TEST not in parts:
-        if asked:
-            raise DataError(
-                f"No row of the given test has a target ({name}); leave the test out, and --time {asked} divides the "
-                "other rows."
-            )
-        print(f"No row of the given test has a target ({name}), so a part of the others is the test.")
+    parts = take_parts(source, given, name, asked)
     times = values[roles.time].rename(roles.time) if roles.time else None
     rows, split = divide(y, bool(labels), parts, keys, times, seed)
     if labels:
@@ -183,8 +176,8 @@ class _Source:
 def read_source(data: Path, kept: Collection[str | None], problems: Problems, seed: int) -> _Source:
     """Read a table, or those of a folder; the columns of the others are those of the training part.
 
-    If the tables divide the data, a column that would divide it, such as fast.ai's is_valid, is left out; the others
-    may lack it.
+    A table to validate on is the test if there is no other, as it is for read_division. If the tables divide the data,
+    a column that would divide it, such as fast.ai's is_valid, is left out; the others may lack it.
 
     Args:
         data: a table or a folder.
@@ -201,6 +194,10 @@ def read_source(data: Path, kept: Collection[str | None], problems: Problems, se
             f"There is no table {data}; name a CSV, TSV or Parquet with --data, or a folder with one, or with "
             "train.csv and test.csv."
         )
+    if TEST not in tables.values():
+        for path in (path for path, part in tables.items() if part == VALID):
+            print(f"{path.name} is the test, since there is no other.")
+            tables[path] = TEST
     found = {path: read_own_table(path, problems, most=MAX_READ, seed=seed) for path in tables}
     notes = [
         f"Of the {own.count:,} rows of {path.name}, a random sample of {len(own.table):,} is read."
@@ -209,7 +206,7 @@ def read_source(data: Path, kept: Collection[str | None], problems: Problems, se
     ]
     first = next(path for path, part in tables.items() if part in (TRAIN, None))
     names = found[first].columns
-    if not {VALID, TEST}.isdisjoint(tables.values()):
+    if TEST in tables.values():
         division = read_division(found[first].table, FILES, kept)
         print_lines(division.lines)
         names = [name for name in names if name not in division.columns]
@@ -434,6 +431,31 @@ def find_times(column: Column, given: NDArray[np.bool_], source: _Source, proble
 
 
 # --- split ---
+
+
+def take_parts(source: _Source, given: NDArray[np.bool_], target: str, time: str | None) -> list[str | None]:
+    """Return the parts of the rows that have a target; if none of the test has one, the validation part is the test.
+
+    Args:
+        source: the rows.
+        given: which rows have a target.
+        target: the column to predict.
+        time: what --time names, also if a given test keeps it from dividing the rows.
+
+    Raises:
+        DataError: no row to test or validate on has a target, and --time does not divide the others.
+    """
+    parts = [source.parts[row] for row in np.flatnonzero(given).tolist()]
+    if TEST not in source.parts or TEST in parts:
+        return parts
+    reason = f"No row of the given test has a target ({target})"
+    if VALID in parts:
+        print(f"{reason}, so the validation part is the test.")
+        return [TEST if part == VALID else part for part in parts]
+    if time:
+        raise DataError(f"{reason}; leave the test out, and --time {time} divides the other rows.")
+    print(f"{reason}, so a part of the others is the test.")
+    return parts
 
 
 def make_keys(

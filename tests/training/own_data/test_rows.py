@@ -891,6 +891,19 @@ def test_rows_to_validate_on_are_not_in_the_test_either(tmp_path, capsys, table)
     assert not train & test
 
 
+def test_a_table_to_validate_on_is_the_test_if_there_is_no_other(tmp_path, capsys, table):
+    (tmp_path / "train.csv").write_text(spell(table[:170]), encoding="utf-8")
+    (tmp_path / "val.csv").write_text(spell(table[170:]), encoding="utf-8")
+    found = read_own_rows(tmp_path, None, DataOptions(), 42)
+    assert (len(found.train), found.split) == (170, "own test")
+    assert found.test.table["Stunden"].tolist() == table["Stunden"][170:].astype(float).tolist()
+    assert "val.csv is the test, since there is no other.\n" in capsys.readouterr().out
+    (tmp_path / "test.csv").write_text(spell(table[:50].assign(gekündigt="")), encoding="utf-8")  # as on Kaggle
+    found = read_own_rows(tmp_path, "gekündigt", DataOptions(time="Stunden"), 42)
+    assert found.test.table["Umsatz"].tolist() == table["Umsatz"][170:].astype(float).tolist()
+    assert "No row of the given test has a target (gekündigt), so the validation part is the" in capsys.readouterr().out
+
+
 def test_a_group_may_be_a_text_among_numbers(tmp_path, table):
     table["Filiale"] = [str(row // 2) if row >= 6 else "A17" for row in range(COUNT)]
     found = read(table, tmp_path, "gekündigt", group="Filiale")
