@@ -891,6 +891,17 @@ def test_rows_to_validate_on_are_not_in_the_test_either(tmp_path, capsys, table)
     assert not train & test
 
 
+def test_a_group_is_the_same_with_the_zeros_of_pandas(tmp_path, capsys, table):
+    table["Filiale"] = [str(row // 20) for row in range(COUNT)]
+    (tmp_path / "train.csv").write_text(spell(table[:170]), encoding="utf-8")
+    (tmp_path / "test.csv").write_text(
+        spell(table[170:].assign(Filiale=lambda part: part["Filiale"] + ".0")), encoding="utf-8"
+    )
+    found = read_own_rows(tmp_path, "gekündigt", DataOptions(group="Filiale"), 42)
+    assert (len(found.train), len(found.test)) == (160, 30)
+    assert "10 training rows left out: they, or their groups, are also in the given" in capsys.readouterr().out
+
+
 def test_a_table_to_validate_on_is_the_test_if_there_is_no_other(tmp_path, capsys, table):
     (tmp_path / "train.csv").write_text(spell(table[:170]), encoding="utf-8")
     (tmp_path / "val.csv").write_text(spell(table[170:]), encoding="utf-8")
