@@ -138,7 +138,8 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
     if labels:
         check_parts({part: y[index] for part, index in rows.items()}, labels, "add rows of it, or divide otherwise.")
     table, open_categories, rare = merge_rare(table, rows)
-    print_lines(rare)
+    dates = [key for key in table if columns[key].date_format]
+    print_lines(rare := rare + describe_outside(table.drop(columns=dates), rows))
     check_inputs(table, name, data)
 
     return OwnRows(
@@ -600,3 +601,21 @@ def merge_rare(
             f"{list_names(changed)}."
         )
     return table.assign(**changed).drop(columns=empty), tuple(changed), lines
+
+
+def describe_outside(table: pd.DataFrame, rows: Mapping[str, NDArray[np.intp]]) -> list[str]:
+    """Return a sentence on test rows with numbers outside the range of the training rows; none if there are none.
+
+    Args:
+        table: the inputs but for dates, which the model takes from outside their range, too.
+        rows: those of each part.
+    """
+    numbers = table.select_dtypes("number")
+    train, test = (numbers.iloc[rows[part]] for part in (TRAIN, TEST))
+    is_outside = (test < train.min()) | (test > train.max())
+    count = int(is_outside.any(axis=1).sum())
+    return [
+        f"{count:,} of {len(test):,} test rows have numbers outside the range of the training rows "
+        f"({list_names(numbers.columns[is_outside.any()])}). The model refuses such rows; they are measured at the "
+        "nearest number."
+    ] * bool(count)

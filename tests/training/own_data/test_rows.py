@@ -439,6 +439,27 @@ def test_rare_and_unseen_categories_count_as_missing(tmp_path, capsys, table):
     assert line in capsys.readouterr().out.splitlines()
 
 
+def test_test_rows_that_the_model_refuses_are_counted(tmp_path, capsys, table):
+    table["Umsatz"] = [str(row % 50) for row in range(COUNT)]
+    table["Tag"] = [f"2026-01-{row % 28 + 1:02}" for row in range(COUNT)]
+    test = table[160:].copy()
+    test.loc[[160, 161], "Stunden"] = "400"
+    test.loc[[161, 170], "Umsatz"] = ["-3", "50"]
+    test.loc[180:, "Tag"] = "2027-01-01"  # a date outside counts as the nearest one on the page, too
+    (tmp_path / "train.csv").write_text(spell(table[:160]), encoding="utf-8")
+    (tmp_path / "test.csv").write_text(spell(test), encoding="utf-8")
+    found = read_own_rows(tmp_path, "gekündigt", DataOptions(), 42)
+    note = (
+        "3 of 40 test rows have numbers outside the range of the training rows (Stunden, Umsatz). The model refuses "
+        "such rows; they are measured at the nearest number."
+    )
+    assert found.notes == (note,)
+    assert note in capsys.readouterr().out
+    test = table[160:]
+    (tmp_path / "test.csv").write_text(spell(test), encoding="utf-8")
+    assert not read_own_rows(tmp_path, "gekündigt", DataOptions(), 42).notes
+
+
 def test_a_category_with_five_training_rows_is_kept(tmp_path, table):
     table["Tag"] = list(map(str, range(COUNT)))
     table.loc[:8, "Ort"] = ["Aachen"] * 5 + ["Bonn"] * 4
