@@ -361,6 +361,30 @@ def test_255_and_the_void_index_are_ignored(streets):
         read(streets, void="grass")
 
 
+@pytest.mark.parametrize("has_list", [True, False])
+def test_255_beside_masks_of_0_and_1_is_asked_about(streets, has_list):
+    change(streets, lambda codes: Image.fromarray((codes > 0).astype(np.uint8) * 255))
+    for number in (0, 1):
+        path = streets / f"labels/street-{number}.png"
+        Image.open(path).convert("1").save(path)
+    if has_list:
+        (streets / "classes.txt").write_text("back\nfront\n", encoding="utf-8")
+    with pytest.raises(DataError, match="others 0 and 1, so 255 may be a class or none; add --void 255 if it is none"):
+        read(streets)
+    found = read(streets, void="255")
+    assert {int(code) for mask in decode(found).values() for code in np.unique(mask)} == {0, 1, IGNORED}
+
+
+def test_an_index_that_is_void_means_the_grey_of_masks_in_colour(streets):
+    expected = decode(read(streets))
+    colours = np.array([(255, 255, 255), (0, 0, 255), (128, 0, 0), (0, 0, 0)], np.uint8)
+    change(streets, lambda codes: Image.fromarray(colours[codes]))
+    order = np.array([IGNORED, 1, 2, 0])  # of the void, blue, red and black among the sorted colours
+    found = read(streets, void="255")
+    assert found.classes.names == ("colour #000000", "colour #0000ff", "colour #800000")
+    assert all(np.array_equal(mask, order[expected[name]]) for name, mask in decode(found).items())
+
+
 @pytest.mark.parametrize(
     ("change_one", "message"),
     [
