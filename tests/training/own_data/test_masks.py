@@ -280,7 +280,7 @@ def test_a_list_names_pictures_by_their_paths_and_nothing_else_is_a_list(streets
     (streets / "test.txt").write_text("1. my photo 1\nmy photo 2 failed\nmy photo 3\n", encoding="utf-8")  # a note
     found = read(streets)
     assert sorted(pair.name for pair in found.parts[VALID]) == ["aachen/my photo 0.v1", "aachen/my photo 1.v1"]
-    assert "test.txt" not in capsys.readouterr().out
+    assert "test.txt is not used, since none of its lines names a picture.\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("place", ["valid.txt", "ImageSets/Segmentation/val.txt"])
@@ -292,6 +292,17 @@ def test_a_list_of_pictures_to_validate_on_is_kept(streets, capsys, place):
     said = capsys.readouterr().out
     assert f"{place} lists 2 pictures of the valid part." in said
     assert "Split (valid as given): 8 to train on, 2 to validate on, 2 to test on." in said
+
+
+def test_a_list_of_which_few_lines_match_is_kept_and_one_without_is_said(streets, capsys):
+    lines = ["street-3", *(f"lost-{number}" for number in range(4))]
+    (streets / "test.txt").write_text("\n".join(lines), encoding="utf-8")
+    (streets / "valid.txt").write_text("all pictures of 2025", encoding="utf-8")
+    found = read(streets)
+    assert [pair.name for pair in found.parts[TEST]] == ["street-3"]
+    said = capsys.readouterr().out
+    assert "test.txt lists 1 pictures of the test part; 4 of its lines name no picture, or several.\n" in said
+    assert "valid.txt is not used, since none of its lines names a picture.\n" in said
 
 
 def test_colours_of_one_name_are_one_class_and_one_may_be_void(streets):
