@@ -248,6 +248,23 @@ def test_the_last_rating_counts_or_the_latest(read, books):
     assert found.held_out[-1]
 
 
+@pytest.mark.parametrize(("name", "parts"), [("split", ("train", "test")), ("Is_Valid", ("False", "True"))])
+def test_a_column_divides_the_ratings(read, books, name, parts):
+    ratings = books[0].assign(**{name: np.where(np.arange(800) % 4 == 3, *parts[::-1])})
+    found, printed = read(ratings)
+    assert (found.held_out.sum(), len(found), found.split) == (200, 800, "own test")
+    assert np.array_equal(found.table["user"][found.held_out], ratings["reader"][ratings[name] == parts[1]])
+    assert f"The column {name} divides the rows, {parts[1].lower()} is the test" in printed
+    assert "Split (test as given): 600 to train on, 200 to test on.\n" in printed
+    ratings.loc[3, name] = ""
+    with pytest.raises(DataError, match=f"line 5: {name} is empty; write "):
+        read(ratings)
+    assert len(read(ratings, skip_bad=True)[0]) == 799
+    found, printed = read(ratings.assign(day=range(800)), time="day")
+    assert f"The column {name} is not used for the split and is no input: --time day divides the rows.\n" in printed
+    assert (found.held_out.sum(), found.split) == (160, "latest fifth")
+
+
 @pytest.mark.parametrize(
     ("change", "options", "message"),
     [
