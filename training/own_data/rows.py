@@ -62,6 +62,7 @@ LONGEST_NAME = 100  # characters of a column's name
 BANDS = 4  # groups of a number to report by
 MAX_GROUPS = 20
 LEAST_GROUPS = 5  # as many as the folds on which a model is calibrated
+MANY_UNSEEN = 0.2  # share of test rows whose category no training row has, from which a warning names it
 STRATA = 10  # bands of a number to predict, each of which is split alike
 FUTURE = 10 * 365  # days from now, after which a date with a year of two digits may be of the century before
 FILES = "files divide the data"
@@ -600,7 +601,26 @@ def merge_rare(
             f"Values with fewer than {RARE} training rows count as missing, as unknown ones do, in "
             f"{list_names(changed)}."
         )
+    lines += describe_unseen(table[list(changed)], rows)
     return table.assign(**changed).drop(columns=empty), tuple(changed), lines
+
+
+def describe_unseen(table: pd.DataFrame, rows: Mapping[str, NDArray[np.intp]]) -> list[str]:
+    """Return sentences on test rows whose category no training row has; none if there are none.
+
+    Args:
+        table: columns of categories.
+        rows: those of each part.
+    """
+    train, test = (table.iloc[rows[part]] for part in (TRAIN, TEST))
+    shares = {name: float((~test[name].isin({MISSING, *train[name]})).mean()) for name in table}
+    few = [f"{name} {share:.1%}" for name, share in shares.items() if 0 < share <= MANY_UNSEEN]
+    return [f"Test rows with a value that no training row has: {list_names(few)}."] * bool(few) + [
+        f"Warning: {share:.0%} of the test rows have a value of {name} that no training row has, so it counts as "
+        "missing; are they spelled otherwise?"
+        for name, share in shares.items()
+        if share > MANY_UNSEEN
+    ]
 
 
 def describe_outside(table: pd.DataFrame, rows: Mapping[str, NDArray[np.intp]]) -> list[str]:

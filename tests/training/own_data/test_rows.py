@@ -439,6 +439,21 @@ def test_rare_and_unseen_categories_count_as_missing(tmp_path, capsys, table):
     assert line in capsys.readouterr().out.splitlines()
 
 
+def test_categories_of_the_test_that_no_training_row_has_are_said(tmp_path, capsys, table):
+    test = table[160:].assign(Ort=lambda part: part["Ort"].str.upper())
+    test.loc[190, "Ort"], test.loc[[160, 161], "neu"] = "", ["vielleicht", ""]
+    (tmp_path / "train.csv").write_text(spell(table[:160]), encoding="utf-8")
+    (tmp_path / "test.csv").write_text(spell(test), encoding="utf-8")
+    found = read_own_rows(tmp_path, "gekündigt", DataOptions(), 42)
+    assert set(found.test.table["Ort"]) == {"?"}
+    assert found.notes[1:3] == (
+        "Test rows with a value that no training row has: neu 2.5%.",
+        "Warning: 98% of the test rows have a value of Ort that no training row has, so it counts as missing; are they "
+        "spelled otherwise?",
+    )
+    assert "Warning: 98% of the test rows" in capsys.readouterr().out
+
+
 def test_test_rows_that_the_model_refuses_are_counted(tmp_path, capsys, table):
     table["Umsatz"] = [str(row % 50) for row in range(COUNT)]
     table["Tag"] = [f"2026-01-{row % 28 + 1:02}" for row in range(COUNT)]
