@@ -167,7 +167,7 @@ def test_points_separate_thousands_beside_whole_numbers_in_a_csv_with_semicolons
 
 @pytest.mark.parametrize(("separator", "more"), [(",", {}), (";", {"x": [f"{row % 90}.5" for row in range(COUNT)]})])
 def test_points_that_may_separate_thousands_are_asked_about(tmp_path, table, separator, more):
-    question = r"Is 1\.000 in Miete 1000 or 1\? Write its numbers like one of these\."
+    question = r"Is 1\.000 in Miete 1000 or 1\? Write its numbers like 1000 or, with four decimals, 1\.0000\."
     with pytest.raises(DataError, match=f"column Miete: {question}"):
         read_rents(tmp_path, table, separator, more=more)
     found = read_rents(tmp_path, table, separator, more=more, skip_bad=True)
@@ -190,6 +190,25 @@ def test_points_in_all_numbers_are_asked_about_in_a_csv_with_semicolons(tmp_path
     table["Umsatz"] = [f"{row % 50 + 1}.5" for row in range(COUNT)]
     (tmp_path / "rents.csv").write_text(spell(table, ";"), encoding="utf-8")
     assert join_parts(read("rents.csv", tmp_path, "gekündigt"))["Miete"].min() == 1.872
+
+
+def test_commas_in_a_csv_with_semicolons_are_asked_about_if_nothing_tells_what_they_are(tmp_path, table):
+    table = table[["Stunden", "Ort", "gekündigt"]].assign(x=[f"81,{211 + row}" if row else "7" for row in range(COUNT)])
+
+    def read_x(table, separator=";"):
+        (tmp_path / "x.csv").write_text(spell(table, separator), encoding="utf-8")
+        return join_parts(read("x.csv", tmp_path, "gekündigt"))["x"].max()
+
+    question = r"Is 81,212 in x 81212 or 81\.212\? Write its numbers like 81212 or, with four decimals, 81\.2120\."
+    with pytest.raises(DataError, match=question):
+        read_x(table)
+    with pytest.raises(DataError, match=question):
+        read("x.csv", tmp_path, "x")
+    points, rents = [f"{row % 9}.5" for row in range(COUNT)], [f"{900 + row:,}" for row in range(COUNT)]
+    assert read_x(table, ",") == read_x(table.assign(y=points)) == 81410
+    for others in (points, rents):
+        assert read_x(table.assign(y=[text.translate(str.maketrans(",.", ".,")) for text in others])) == 81.41
+    assert read_x(table.assign(x=table["x"].str.replace(",", ".") + "0")) == 81.41
 
 
 def test_numbers_of_a_parquet_have_decimal_points(tmp_path, capsys, table):
