@@ -469,3 +469,7 @@ def test_the_recipe_takes_the_options_and_says_nothing_of_a_language(tmp_path):
     assert splits.description.about.language is None
     assert (splits.tests[0].data, splits.tests[0].split) == ("post", "held-out fifth")
     assert "English" not in str(splits.description)
+    rows = [(*row, 2000 + index) for index, row in enumerate(make_rows())]
+    (tmp_path / "post.csv").write_text(join_rows(header=("Brief", "Art", "t"), rows=rows), encoding="utf-8")
+    splits = recipe.load_own(str(tmp_path / "post.csv"), replace(recipe.settings.smoke(), own=own))
+    assert splits.tests[0].split == "last fifth by t"
