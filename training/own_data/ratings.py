@@ -56,6 +56,7 @@ ITEM_FILES = ("items", "movies", "books", "products", "songs", "games")
 MIN_RATINGS = 100
 MAX_RATINGS = 1_000_000  # of more, those of a sample of the users are read
 MANY = 50  # users with more than 10 ratings each, by whom newcomers are measured if there are so many
+MANY_UNRATED = 0.1  # share of a lowest rating that may mean "not rated"
 SPREAD = 1.058  # standard deviation of MovieLens' stars, for which the recipe was tuned
 FEWEST_STEPS = 100  # in a scale without regular steps
 
@@ -103,6 +104,7 @@ def read_own_ratings(data: Path, own: DataOptions, seed: int, folds: int) -> Rat
         f"{len(ratings):,} ratings of {ratings['user'].nunique():,} users for {len(described):,} items, from "
         f"{lowest:g} to {highest:g} in steps of {step:g} ({how})."
     )
+    print_lines(describe_unrated(ratings["rating"]) if not own.scale else ())
     is_test, split = find_test(ratings, folds)
     counts = ratings["user"].value_counts()
     least = (10, 50) if (counts > 10).sum() >= MANY else (3,)
@@ -322,6 +324,20 @@ def check_ratings(ratings: pd.DataFrame, path: Path) -> None:
             f"All ratings of {path} are {ratings['rating'].iloc[0]:g}, so there is nothing to predict; is another "
             "column meant? Name it with --rating-column."
         )
+
+
+def describe_unrated(ratings: pd.Series) -> list[str]:
+    """Return a warning of 0 or -1 that may mean "not rated": it is frequent, and the next rating is far or rare."""
+    shares = ratings.value_counts(normalize=True).sort_index()
+    if len(shares) < 3 or shares.index[0] not in (0, -1) or shares.iloc[0] < MANY_UNRATED:
+        return []
+    steps = np.diff(shares.index)
+    if steps[0] <= steps[1:].min() and shares.iloc[1] > shares.iloc[0] / 10:
+        return []
+    return [
+        f'Warning: {shares.iloc[0]:.0%} of the ratings are {shares.index[0]:g}. If that means "not rated", --scale '
+        f"{shares.index[1]:g},{shares.index[-1]:g} with --skip-bad leaves them out."
+    ]
 
 
 def find_step(ratings: pd.Series, lowest: float, highest: float) -> float:

@@ -248,6 +248,22 @@ def test_the_last_rating_counts_or_the_latest(read, books):
     assert found.held_out[-1]
 
 
+@pytest.mark.parametrize("nothing", [0, -1])
+def test_a_rating_that_may_mean_none_is_warned_of(read, books, nothing):
+    ratings, _ = books
+    warning = f'of the ratings are {nothing}. If that means "not rated", --scale 1,10 with --skip-bad leaves them out.'
+    assert "not rated" not in read(ratings)[1]
+    ratings.loc[ratings["points"] <= 2, "points"] = 3
+    ratings.loc[0, "points"] = 1
+    ratings.loc[1:400, "points"] = nothing
+    assert f"Warning: 50% {warning}\n" in read(ratings)[1]
+    found, printed = read(ratings, scale="1,10", skip_bad=True)
+    assert (len(found), "not rated" in printed) == (400, False)
+    ratings.loc[1:300, "points"] = 1  # as common as others
+    ratings.loc[301:400, "points"] = 0
+    assert "not rated" not in read(ratings)[1]
+
+
 @pytest.mark.parametrize(("name", "parts"), [("split", ("train", "test")), ("Is_Valid", ("False", "True"))])
 def test_a_column_divides_the_ratings(read, books, name, parts):
     ratings = books[0].assign(**{name: np.where(np.arange(800) % 4 == 3, *parts[::-1])})
