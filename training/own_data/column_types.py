@@ -280,8 +280,9 @@ def find_unclear(texts: Sequence[str], is_alone: bool) -> str:
     All numbers with a point must be like it. Others must have three digits or, with `is_alone`, there must be none. So
     may the comma of 1,200, but only with `is_alone`: otherwise, other columns show what it is.
     """
-    if is_alone and (commas := [text for text in texts if ONE_COMMA.fullmatch(strip_units(text))]):
-        return commas[0]
+    for text in texts if is_alone else ():
+        if "," in text and ONE_COMMA.fullmatch(strip_units(text)):
+            return text
     found, has_three_digits, has_others = "", False, False
     for text in texts if any("." in text for text in texts) else ():  # much faster for whole numbers
         bare = strip_units(text)

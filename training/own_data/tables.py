@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from shared.errors import BadInput, quote
 from shared.tables import read_csv
 from shared.tables.writing import read_escaped
+from shared.text import drop_zeros
 from training.data import DataError
 from training.own_data.columns import find_column
 from training.own_data.folders import has_texts
@@ -153,8 +154,8 @@ def read_division(table: pd.DataFrame, other: str = "", kept: Collection[str | N
 
 
 def read_parts(cells: pd.Series, names: Mapping[str, str]) -> list[str]:
-    """Return the part that each cell names, "" if it names none."""
-    parts = np.array([names.get(text.casefold(), "") for text in cells.cat.categories], dtype=object)
+    """Return the part that each cell names, also as 1.0 for 1; "" if it names none."""
+    parts = np.array([names.get(drop_zeros(text).casefold(), "") for text in cells.cat.categories], dtype=object)
     found: list[str] = parts[cells.cat.codes].tolist()
     return found
 

@@ -873,11 +873,12 @@ def test_a_column_called_split_divides_the_rows_and_is_no_input(tmp_path, capsys
         ("split", "", r"line 4: split is empty; write train, valid or test, or rename the column\."),
         ("Set", "holdout", r"line 4: Set names no part: 'holdout'; write train, valid or test, or rename the"),
         ("is_valid", "maybe", r"line 4: is_valid names no part: 'maybe'; write true or false, or rename the"),
+        ("is_valid", "", r"line 4: is_valid is empty; write true or false, or rename the column\."),
     ],
 )
 def test_a_row_of_no_part_is_a_problem(tmp_path, name, bad, message):
     table = make_table()
-    train, test = ("False", "True") if name == "is_valid" else ("train", "test")
+    train, test = ("0.0", "1.0") if name == "is_valid" else ("train", "test")  # as pandas writes 0 and 1 beside missing
     table[name] = np.where(np.arange(COUNT) % 5, train, test)
     table.loc[2, name] = bad
     with pytest.raises(DataError, match=message):
