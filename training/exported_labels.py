@@ -20,6 +20,7 @@ from training.own_data.picture_files import check_pictures, find_pictures
 from training.own_data.picture_labels import Labelled, find_csv, label_by_csv, list_csvs
 from training.own_data.problems import Problems
 from training.sentences import list_names, print_lines
+from training.splitting import TEST, VALID
 
 Found = list[tuple[Path, str | None]]  # pictures with what they are labelled
 
@@ -96,7 +97,8 @@ def find_labels(
 
     A picture in a subfolder has the label that is the name of the nearest folder above it; the entries of the vocab are
     also recognised. Where no folder has the name of a label, the Learner's own label function reads the names of files.
-    Where it finds none, or if a column is named, a CSV of names and labels in the folder is read.
+    Where it finds none, or if a column is named, a CSV of names and labels in the folder is read. If that gives some of
+    them to validate or test on, the others are left out.
 
     Raises:
         DataError: none of the three gives a label.
@@ -124,7 +126,12 @@ def find_labels(
         ) from None
     labelled, lines = label_by_csv(folder, paths, table, own, problems)
     print_lines(lines)
-    return [(item.path, item.label) for item in labelled]
+    if held_out := [item for item in labelled if item.part in (VALID, TEST)]:
+        print(
+            f"Only the {len(held_out):,} pictures to validate or test on are used: the Learner may have been trained "
+            "on the others."
+        )
+    return [(item.path, item.label) for item in held_out or labelled]
 
 
 def check_counts(y: NDArray[np.int64], labels: Sequence[str], folder: Path) -> None:

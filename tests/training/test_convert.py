@@ -639,6 +639,13 @@ def test_a_named_column_of_a_csv_is_read_although_the_names_of_files_tell_labels
     rows.to_csv(tmp_path / "labels.csv", index=False)
     found = read_pictures(tmp_path, Vocab(("dog", "cat"), (False, True)), learn, own)
     assert [path.name for path, label in zip(found.paths, found.y, strict=True) if label] == names[20:]
+    rows.assign(is_valid=[row % 2 for row in range(40)]).to_csv(tmp_path / "labels.csv", index=False)
+    capsys.readouterr()
+    found = read_pictures(tmp_path, Vocab(("dog", "cat"), (False, True)), learn, own)
+    assert [path.name for path in found.paths] == names[1::2]  # the Learner may have been trained on the others
+    said = capsys.readouterr().out
+    assert "The column is_valid divides the rows, true is the test; " in said
+    assert "Only the 20 pictures to validate or test on are used: the Learner may have been trained on" in said
 
 
 def test_why_a_label_function_is_of_no_use(pets):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from shared.dates import FORMATS, parse_date
 from shared.errors import quote
 from shared.tabular_values import MISSING, is_missing, read_grouped, strip_units
-from shared.text import drop_zeros, parse_number
+from shared.text import ONE_COMMA, drop_zeros, parse_number
 from training.data import DataError
 from training.own_data.labels import clean_label
 from training.own_data.problems import Problems
@@ -117,7 +117,7 @@ def read_columns(table: pd.DataFrame, seen: int, kept: Collection[str], delimite
     Texts such as 1,234 and 1.234 are decimals if the decimal sign of another column is surely that of them; otherwise,
     1,234 has a thousands separator and 1.234 is a decimal. If whole numbers beside 1.234 show that it may have one, it
     does in a file with semicolons in which no column surely has decimal points; in others, it is asked about. So is
-    1.234 in such a file if all numbers of the column are like it.
+    1.234 in such a file if all numbers of the column are like it, and 1,234 if no column surely has a decimal sign.
 
     Args:
         table: columns of texts, as categories.
@@ -150,7 +150,8 @@ def read_column(
 ) -> Column:
     """Return what a column holds; with `is_kept`, it is not left out.
 
-    `comma` prefers decimal commas where texts do not tell; `is_alone` asks about points although no number tells more.
+    `comma` prefers decimal commas where texts do not tell; `is_alone` asks about points and commas although no number
+    tells more.
     """
     name = str(cells.name)
     codes, all_texts = pd.factorize(cells.astype(object))
@@ -276,8 +277,12 @@ def read_numbers(texts: _Texts, comma: bool, is_unclear: bool) -> tuple[NDArray[
 def find_unclear(texts: Sequence[str], is_alone: bool) -> str:
     """Return a text such as 1.200 whose point may separate thousands; "" if there is none.
 
-    All numbers with a point must be like it. Others must have three digits or, with `is_alone`, there must be none.
+    All numbers with a point must be like it. Others must have three digits or, with `is_alone`, there must be none. So
+    may the comma of 1,200, but only with `is_alone`: otherwise, other columns show what it is.
     """
+    for text in texts if is_alone else ():
+        if "," in text and ONE_COMMA.fullmatch(strip_units(text)):
+            return text
     found, has_three_digits, has_others = "", False, False
     for text in texts if any("." in text for text in texts) else ():  # much faster for whole numbers
         bare = strip_units(text)
@@ -327,8 +332,9 @@ def ask_day_or_month(text: str, column: str) -> str:
 
 def ask_thousands(text: str, column: str) -> str:
     """Return a sentence on numbers whose thousands and decimals cannot be told apart."""
-    whole, decimal = (f"{read_grouped(text, sign):.10g}" for sign in ",.")
-    return f"Is {text} in {column} {whole} or {decimal}? Write its numbers like one of these."
+    decimal, whole = sorted((read_grouped(text, sign) for sign in ",."), key=abs)
+    clear = f"{whole:.10g} or, with four decimals, {decimal:.4f}"
+    return f"Is {text} in {column} {whole:.10g} or {decimal:.10g}? Write its numbers like {clear}."
 
 
 def parse_times(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from shared.errors import quote
 from shared.tabular_values import is_missing
+from shared.text import drop_zeros
 from training.data import DataError
 from training.sentences import list_names
 
@@ -22,8 +23,8 @@ def clean_label(label: str) -> str:
 
 
 def read_group(cell: str) -> str | None:
-    """Return the group in a cell; None if it is missing, which is no group."""
-    return None if is_missing(cell) else clean_label(cell)
+    """Return the group in a cell, 17 for 17.0, which pandas may write; None if it is missing, which is no group."""
+    return None if is_missing(cell) else drop_zeros(clean_label(cell))
 
 
 def index_labels(

@@ -132,7 +132,7 @@ def parse_colour(text: str) -> int | None:
 
 
 def parse_void(text: str | None) -> int | None:
-    """Return the value of --void: an index, or a colour as 0xrrggbb; None if there is none.
+    """Return the value of --void: an index, which is a grey of masks in colour, or a colour as 0xrrggbb, or None.
 
     Raises:
         DataError: it is neither.
@@ -183,6 +183,24 @@ def find_classes(counts: Counter[int], in_colour: bool, void: int | None, folder
     if len(values) < 2:
         raise DataError(f"The masks in {folder} have fewer than two classes; their pixels must be indices or colours.")
     return Classes(names, codes, in_colour)
+
+
+def check_white(masks: Sequence[NDArray[np.int64]], folder: Path) -> None:
+    """Check that 255 is no class where others of the masks have 0 and 1: in them, it would be void.
+
+    Args:
+        masks: the different values of each mask.
+        folder: for the message.
+
+    Raises:
+        DataError: there are such masks, and none has both 1 and 255.
+    """
+    found = [set(values.tolist()) for values in masks]
+    if set().union(*found) == {0, 1, IGNORED} and not any({1, IGNORED} <= values for values in found):
+        raise DataError(
+            f"Some masks in {folder} have 0 and 255, others 0 and 1, so 255 may be a class or none; add --void 255 if "
+            "it is none, or save all masks with 0 and 1."
+        )
 
 
 def match_black_and_white(classes: Classes, counts: Counter[int], void: int | None) -> Classes:

@@ -140,7 +140,7 @@ def match_masks(root: Path, part: str | None, problems: Problems) -> list[Pair]:
 def read_lists(root: Path, names: Iterable[str]) -> dict[str, str]:
     """Return the parts that lists such as valid.txt, or ImageSets/Segmentation/val.txt of Pascal VOC, give pictures.
 
-    A file of which fewer than half of the lines name a picture is no such list.
+    A line says how many lines of a list name none, or that a file is no such list, since no line does.
 
     Args:
         root: the folder with images/ and masks/.
@@ -157,9 +157,13 @@ def read_lists(root: Path, names: Iterable[str]) -> dict[str, str]:
         lines = path.read_text(encoding="utf-8-sig", errors="replace").split("\n") if part else []
         lines = [line.strip() for line in lines if line.strip()]
         there = [named for line in lines if (named := match_line(line, by_ending))]
-        if part and len(there) >= len(lines) / 2 > 0:
+        place, others = path.relative_to(root).as_posix(), len(lines) - len(there)
+        if part and there:
             found |= dict.fromkeys(there, part)
-            print(f"{path.relative_to(root).as_posix()} lists {len(there):,} pictures of the {part} part.")
+            lost = f"; {others:,} of its lines name no picture, or several" * bool(others)
+            print(f"{place} lists {len(there):,} pictures of the {part} part{lost}.")
+        elif lines:
+            print(f"{place} is not used, since none of its lines names a picture.")
     return found
 
 

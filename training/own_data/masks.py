@@ -17,6 +17,7 @@ from training.memory import check_memory
 from training.networks.image_segmentation import IGNORED
 from training.own_data.mask_classes import (
     Classes,
+    check_white,
     describe_unknown,
     encode,
     find_classes,
@@ -87,11 +88,16 @@ def read_own_masks(folder: Path, own: DataOptions, shares: Mapping[str, float], 
     check_memory(len(found), (area, 1), channels=4)
     checked = check_pictures([pair.picture for pair in found], problems)
     void, listed = parse_void(own.void), find_list(folder)
-    has_indices = bool((listed and not listed.in_colour) or (own.void or "").strip().isdecimal())
+    is_index = (own.void or "").strip().isdecimal()
+    has_indices = bool((listed and not listed.in_colour) or is_index)
     fitting, values, in_colour = check_masks(found, checked, bool(listed and listed.in_colour), has_indices, problems)
     if not fitting:
         problems.settle()
         raise DataError(f"No mask in {folder} can be used.")
+    if void is None and not in_colour and (not listed or len(listed.names) == 2):
+        check_white([values for _, values in fitting], folder)
+    if void is not None and is_index and in_colour:
+        void *= 0x010101  # a shade of grey
     classes = listed or find_classes(values, in_colour, void, folder)
     if listed and in_colour and not listed.in_colour:
         raise DataError(

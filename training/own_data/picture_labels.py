@@ -117,11 +117,16 @@ def label_by_csv(
         found = [replace(item, part=None) for item in found]
     is_divided = not {VALID, TEST}.isdisjoint(item.part for item in found)
     kept = (name_column, label_column, group_column)
-    _, parts, more = read_division(names.table, "folders divide the data" * is_divided, kept)
-    if parts:
-        found = [replace(item, part=parts[row]) for item, row in zip(found, rows, strict=True)]
+    division = read_division(names.table, "folders divide the data" * is_divided, kept)
+    for number, sentence in division.bad.items():
+        problems.add(f"{names.path.name}, {names.name_place(number)}", sentence)
+    if parts := division.parts:
+        found = [replace(item, part=parts[row]) for item, row in zip(found, rows, strict=True) if parts[row]]
     used = {item.path for item in found}
-    lines = [f"Names are in the column {name_column} and labels in {label_column} of {names.path.name}.", *more]
+    lines = [
+        f"Names are in the column {name_column} and labels in {label_column} of {names.path.name}.",
+        *division.lines,
+    ]
     if len(used) < len(paths):
         lines.append(f"Not used, since {names.path.name} does not name them: {len(paths) - len(used):,} pictures.")
     return found, lines

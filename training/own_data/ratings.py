@@ -12,17 +12,25 @@ from numpy.typing import NDArray
 
 from shared.errors import quote
 from shared.text import drop_zeros, parse_number
-from training.data import DataError
+from training.data import OWN_TEST, DataError
 from training.own_data.column_types import parse_times
 from training.own_data.columns import find_column, find_usual, list_columns
 from training.own_data.labels import clean_label, describe_alike
 from training.own_data.options import DataOptions
 from training.own_data.problems import Problems
-from training.own_data.tables import OwnTable, list_tables, name_data, read_own_table
+from training.own_data.tables import (
+    DIVISIONS,
+    IS_VALID,
+    OwnTable,
+    list_tables,
+    name_data,
+    read_division,
+    read_own_table,
+)
 from training.ratings import newcomers
 from training.ratings.movies import Ratings
 from training.sentences import list_names, print_lines
-from training.splitting import TEST, split_by_time
+from training.splitting import TEST, TRAIN, print_split, split_by_time
 
 WITH_YEAR = re.compile(r"\(\d{4}\)$")
 USERS = (
@@ -48,6 +56,7 @@ ITEM_FILES = ("items", "movies", "books", "products", "songs", "games")
 MIN_RATINGS = 100
 MAX_RATINGS = 1_000_000  # of more, those of a sample of the users are read
 MANY = 50  # users with more than 10 ratings each, by whom newcomers are measured if there are so many
+MANY_UNRATED = 0.1  # share of a lowest rating that may mean "not rated"
 SPREAD = 1.058  # standard deviation of MovieLens' stars, for which the recipe was tuned
 FEWEST_STEPS = 100  # in a scale without regular steps
 
@@ -74,6 +83,7 @@ def read_own_ratings(data: Path, own: DataOptions, seed: int, folds: int) -> Rat
     if not items_path:
         table = add_years(table, item)
     ratings = read_rows(table, (user, item, rating), parse_scale(own.scale), problems)
+    ratings = add_parts(ratings, table, (user, item, rating, time), problems)
     if time:
         cells, places = table.table[time].iloc[ratings.index], ratings.index
         ratings["time"] = parse_times(cells, time, lambda row: table.name_place(places[row]), problems)
@@ -94,7 +104,8 @@ def read_own_ratings(data: Path, own: DataOptions, seed: int, folds: int) -> Rat
         f"{len(ratings):,} ratings of {ratings['user'].nunique():,} users for {len(described):,} items, from "
         f"{lowest:g} to {highest:g} in steps of {step:g} ({how})."
     )
-    is_test = np.array(split_by_time(ratings["time"].tolist(), {TEST: 1 / folds})) == TEST if time else None
+    print_lines(describe_unrated(ratings["rating"]) if not own.scale else ())
+    is_test, split = find_test(ratings, folds)
     counts = ratings["user"].value_counts()
     least = (10, 50) if (counts > 10).sum() >= MANY else (3,)
     newcomers.check_enough(ratings, folds, seed, least[0], (path.name, "items"))
@@ -110,6 +121,7 @@ def read_own_ratings(data: Path, own: DataOptions, seed: int, folds: int) -> Rat
         unit=unit,
         is_own=True,
         held_out=is_test,
+        split=split,
         least=least,
     )
 
@@ -171,6 +183,7 @@ def find_columns(path: Path, own: DataOptions, columns: Sequence[str]) -> tuple[
 def choose_columns(path: Path, own: DataOptions, describes_items: bool, columns: Sequence[str]) -> list[str]:
     """Return the columns of ratings to read; those that describe items only if no other table does."""
     found = [name for name in find_columns(path, own, columns) if name]
+    found += [name for name in columns if name.casefold() in (IS_VALID, *DIVISIONS)]
     return found + find_descriptions(columns) * describes_items
 
 
@@ -217,6 +230,43 @@ def read_rows(
         problems.add(table.name_place(row), sentence)
     found = pd.DataFrame({"user": user, "movie": item, "rating": values[text.codes]}, copy=False)
     return found[~is_bad] if is_bad.any() else found
+
+
+def add_parts(
+    ratings: pd.DataFrame, table: OwnTable, columns: Sequence[str | None], problems: Problems
+) -> pd.DataFrame:
+    """Return ratings with the part of each, if a column divides them; a row of no part is a problem, and left out.
+
+    Args:
+        ratings: those of the table that can be used, by their row in it.
+        table: the table.
+        columns: those of users, items, ratings and times; None for the last if --time does not divide the ratings.
+        problems: takes the problems of rows.
+    """
+    division = read_division(table.table, f"--time {columns[-1]} divides the rows" if columns[-1] else "", columns)
+    print_lines(division.lines)
+    for row, sentence in division.bad.items():
+        problems.add(table.name_place(row), sentence)
+    if not division.parts:
+        return ratings
+    parts = np.array(division.parts, dtype=object)[ratings.index]
+    return ratings.assign(part=parts)[parts != ""]
+
+
+def find_test(ratings: pd.DataFrame, folds: int) -> tuple[NDArray[np.bool_] | None, str]:
+    """Return which ratings are the test, None if times or parts do not tell, and what the test is; print given parts.
+
+    Args:
+        ratings: those that are used, with their times or parts, if they have any.
+        folds: the latest of so many parts is the test, if there are times.
+    """
+    if "time" in ratings:
+        return np.array(split_by_time(ratings["time"].tolist(), {TEST: 1 / folds})) == TEST, "latest fifth"
+    is_test = ratings["part"].to_numpy() == TEST if "part" in ratings else np.zeros(len(ratings), np.bool_)
+    if not is_test.any():
+        return None, ""
+    print_split({TRAIN: ratings[~is_test], TEST: ratings[is_test]}, [TEST])
+    return is_test, OWN_TEST
 
 
 def clean_cells(cells: pd.Series) -> pd.Categorical:
@@ -274,6 +324,20 @@ def check_ratings(ratings: pd.DataFrame, path: Path) -> None:
             f"All ratings of {path} are {ratings['rating'].iloc[0]:g}, so there is nothing to predict; is another "
             "column meant? Name it with --rating-column."
         )
+
+
+def describe_unrated(ratings: pd.Series) -> list[str]:
+    """Return a warning of 0 or -1 that may mean "not rated": it is frequent, and the next rating is far or rare."""
+    shares = ratings.value_counts(normalize=True).sort_index()
+    if len(shares) < 3 or shares.index[0] not in (0, -1) or shares.iloc[0] < MANY_UNRATED:
+        return []
+    steps = np.diff(shares.index)
+    if steps[0] <= steps[1:].min() and shares.iloc[1] > shares.iloc[0] / 10:
+        return []
+    return [
+        f'Warning: {shares.iloc[0]:.0%} of the ratings are {shares.index[0]:g}. If that means "not rated", --scale '
+        f"{shares.index[1]:g},{shares.index[-1]:g} with --skip-bad leaves them out."
+    ]
 
 
 def find_step(ratings: pd.Series, lowest: float, highest: float) -> float:

@@ -62,8 +62,10 @@ LONGEST_NAME = 100  # characters of a column's name
 BANDS = 4  # groups of a number to report by
 MAX_GROUPS = 20
 LEAST_GROUPS = 5  # as many as the folds on which a model is calibrated
+MANY_UNSEEN = 0.2  # share of test rows whose category no training row has, from which a warning names it
 STRATA = 10  # bands of a number to predict, each of which is split alike
 FUTURE = 10 * 365  # days from now, after which a date with a year of two digits may be of the century before
+FILES = "files divide the data"
 UNCLEAR = {
     DATE: "its days and months cannot be told apart",
     NUMBER: "its thousands and decimals cannot be told apart",
@@ -104,7 +106,7 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
     """Read, check and split a user's own table, and print what was understood.
 
     Args:
-        data: a table, or a folder with one, or with train.csv and test.csv.
+        data: a table, or a folder with one, or with train.csv and test.csv or valid.csv.
         target: the column to predict; None is one with a usual name, or else the last one.
         own: the options that say how to read it.
         seed: determines the sample and the split.
@@ -114,7 +116,8 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
     """
     problems = Problems(data, own.skip_bad, "rows")
     asked = own.time
-    source, own = settle_division(read_source(data, (target, *list_reported(own)), problems, seed), target, own)
+    source = read_source(data, (target, *list_reported(own)), problems, seed)
+    source, own = settle_division(source, target, own, problems)
     roles = assign_roles(source, target, own, data)
     name, columns = roles.target, roles.columns
     given = find_given(roles, source, problems)
@@ -130,24 +133,18 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
     groups = source.table[roles.group][given].astype(str).tolist() if roles.group else None  # A17 among numbers, too
     keys, copies = make_keys(table, y, groups, has_times=roles.time is not None)
     print_lines(lines := lines + copies)
-    parts = [source.parts[row] for row in np.flatnonzero(given).tolist()]
-    if TEST in source.parts and TEST not in parts:
-        if asked:
-            raise DataError(
-                f"No row of the given test has a target ({name}); leave the test out, and --time {asked} divides the "
-                "other rows."
-            )
-        print(f"No row of the given test has a target ({name}), so a part of the others is the test.")
+    parts = take_parts(source, given, name, asked)
     times = values[roles.time].rename(roles.time) if roles.time else None
     rows, split = divide(y, bool(labels), parts, keys, times, seed)
     if labels:
         check_parts({part: y[index] for part, index in rows.items()}, labels, "add rows of it, or divide otherwise.")
     table, open_categories, rare = merge_rare(table, rows)
-    print_lines(rare)
+    dates = [key for key in table if columns[key].date_format]
+    print_lines(rare := rare + describe_outside(table.drop(columns=dates), rows))
     check_inputs(table, name, data)
 
     return OwnRows(
-        train=Rows(table, y, number_groups(keys, rows[TRAIN], roles.group)).take(rows[TRAIN]),
+        train=Rows(table, y, number_groups(choose_keys(keys), rows[TRAIN], roles.group)).take(rows[TRAIN]),
         test=Rows(table, y).take(rows[TEST]),
         target=name,
         labels=labels,
@@ -181,8 +178,8 @@ class _Source:
 def read_source(data: Path, kept: Collection[str | None], problems: Problems, seed: int) -> _Source:
     """Read a table, or those of a folder; the columns of the others are those of the training part.
 
-    If the tables divide the data, a column that would divide it, such as fast.ai's is_valid, is left out; the others
-    may lack it.
+    A table to validate on is the test if there is no other, as it is for read_division. If the tables divide the data,
+    a column that would divide it, such as fast.ai's is_valid, is left out; the others may lack it.
 
     Args:
         data: a table or a folder.
@@ -199,6 +196,10 @@ def read_source(data: Path, kept: Collection[str | None], problems: Problems, se
             f"There is no table {data}; name a CSV, TSV or Parquet with --data, or a folder with one, or with "
             "train.csv and test.csv."
         )
+    if TEST not in tables.values():
+        for path in (path for path, part in tables.items() if part == VALID):
+            print(f"{path.name} is the test, since there is no other.")
+            tables[path] = TEST
     found = {path: read_own_table(path, problems, most=MAX_READ, seed=seed) for path in tables}
     notes = [
         f"Of the {own.count:,} rows of {path.name}, a random sample of {len(own.table):,} is read."
@@ -207,10 +208,10 @@ def read_source(data: Path, kept: Collection[str | None], problems: Problems, se
     ]
     first = next(path for path, part in tables.items() if part in (TRAIN, None))
     names = found[first].columns
-    if not {VALID, TEST}.isdisjoint(tables.values()):
-        unused, _, lines = read_division(found[first].table, "files divide the data", kept)
-        print_lines(lines)
-        names = [name for name in names if name != unused]
+    if TEST in tables.values():
+        division = read_division(found[first].table, FILES, kept)
+        print_lines(division.lines)
+        names = [name for name in names if name not in division.columns]
     for path, own in found.items():
         if lacking := [name for name in names if name not in own.columns]:
             hint = f" If that is the target, {path.name} has no answers to test on: give --data {first}."
@@ -234,19 +235,30 @@ def read_source(data: Path, kept: Collection[str | None], problems: Problems, se
     )
 
 
-def settle_division(source: _Source, target: str | None, own: DataOptions) -> tuple[_Source, DataOptions]:
+def settle_division(
+    source: _Source, target: str | None, own: DataOptions, problems: Problems
+) -> tuple[_Source, DataOptions]:
     """Leave out --time if the data has a test, and take the parts from a column that divides the rows; say so.
 
-    That column is never an input. It may be the target or a column to report by, if it is asked for.
+    That column is never an input. It may be the target or a column to report by, if it is asked for. A row of which it
+    names no part is a problem, and left out.
     """
     if own.time and TEST in source.parts:
         print(f"--time {own.time} has no effect, since the data has a test of its own.")
         own = replace(own, time=None)
-    other = f"--time {own.time} divides the rows" if own.time else ""
-    name, parts, lines = read_division(source.table, other, (target, *list_reported(own)))
-    print_lines(lines)
-    if name:
-        source = replace(source, table=source.table.drop(columns=name), parts=parts or source.parts)
+    other = FILES if TEST in source.parts else f"--time {own.time} divides the rows" if own.time else ""
+    division = read_division(source.table, other, (target, *list_reported(own)))
+    print_lines(division.lines)
+    for row, sentence in division.bad.items():
+        problems.add(source.places[row], sentence)
+    parts = division.parts or source.parts
+    rows = [row for row in range(len(parts)) if row not in division.bad]
+    source = replace(
+        source,
+        table=source.table.drop(columns=[*division.columns]).iloc[rows].reset_index(drop=True),
+        places=[source.places[row] for row in rows],
+        parts=[parts[row] for row in rows],
+    )
     return source, own
 
 
@@ -423,13 +435,38 @@ def find_times(column: Column, given: NDArray[np.bool_], source: _Source, proble
 # --- split ---
 
 
+def take_parts(source: _Source, given: NDArray[np.bool_], target: str, time: str | None) -> list[str | None]:
+    """Return the parts of the rows that have a target; if none of the test has one, the validation part is the test.
+
+    Args:
+        source: the rows.
+        given: which rows have a target.
+        target: the column to predict.
+        time: what --time names, also if a given test keeps it from dividing the rows.
+
+    Raises:
+        DataError: no row to test or validate on has a target, and --time does not divide the others.
+    """
+    parts = [source.parts[row] for row in np.flatnonzero(given).tolist()]
+    if TEST not in source.parts or TEST in parts:
+        return parts
+    reason = f"No row of the given test has a target ({target})"
+    if VALID in parts:
+        print(f"{reason}, so the validation part is the test.")
+        return [TEST if part == VALID else part for part in parts]
+    if time:
+        raise DataError(f"{reason}; leave the test out, and --time {time} divides the other rows.")
+    print(f"{reason}, so a part of the others is the test.")
+    return parts
+
+
 def make_keys(
     table: pd.DataFrame, y: Target, groups: Sequence[str] | None, has_times: bool
 ) -> tuple[list[list[Hashable]], list[str]]:
-    """Return the keys of each row, and a line on equal rows; rows with a common key are in one part of the split.
+    """Return the keys of each row, and a line on equal rows; see choose_keys and find_leaks.
 
-    Rows with equal inputs and target have one, unless most rows have equals or `has_times`: rows of another time are
-    no copies.
+    Rows with equal inputs and target have a common key, unless most rows have equals or `has_times`: rows of another
+    time are no copies.
     """
     hashes = pd.util.hash_pandas_object(table.assign(**{"": y}), index=False).tolist()
     copies = len(hashes) - len(set(hashes))
@@ -439,11 +476,20 @@ def make_keys(
         lines.append(f"Most rows ({copies:,}) equal another one, so equal rows may be in both parts of the split.")
     elif not has_times:
         keys = [[("row", value)] for value in hashes]
-        lines = [f"Equal rows are kept in one part of the split: {copies:,} repeat another one."] * bool(copies)
+        unless = ", unless their groups differ" * (groups is not None)
+        lines = [f"Equal rows are kept in one part of the split{unless}: {copies:,} repeat another one."] * bool(copies)
     if groups is not None:
         for row, value in enumerate(groups):
             keys[row] += [("group", group)] if (group := read_group(value)) is not None else []
     return keys, lines
+
+
+def choose_keys(keys: Sequence[Sequence[Hashable]]) -> list[list[Hashable]]:
+    """Return the keys by which rows are kept together: the last of each, which is its group if it has one.
+
+    A few equal rows of different groups would otherwise join nearly all groups, one through the other.
+    """
+    return [list(row_keys[-1:]) for row_keys in keys]
 
 
 def number_groups(
@@ -501,7 +547,7 @@ def divide(
         split, how = f"last fifth by {times.name}", f" by {times.name}"
     else:
         strata = y if has_classes else pd.qcut(y, STRATA, labels=False, duplicates="drop")
-        chosen = np.array(split_rows([[int(band)] for band in strata], keys, {TEST: TEST_SHARE}, seed))
+        chosen = np.array(split_rows([[int(band)] for band in strata], choose_keys(keys), {TEST: TEST_SHARE}, seed))
         split, how = "held-out fifth", ""
     rows = {part: np.flatnonzero(chosen == part) for part in (TRAIN, TEST)}
     print_split(rows, as_given, how)
@@ -555,4 +601,41 @@ def merge_rare(
             f"Values with fewer than {RARE} training rows count as missing, as unknown ones do, in "
             f"{list_names(changed)}."
         )
+    lines += describe_unseen(table[list(changed)], rows)
     return table.assign(**changed).drop(columns=empty), tuple(changed), lines
+
+
+def describe_unseen(table: pd.DataFrame, rows: Mapping[str, NDArray[np.intp]]) -> list[str]:
+    """Return sentences on test rows whose category no training row has; none if there are none.
+
+    Args:
+        table: columns of categories.
+        rows: those of each part.
+    """
+    train, test = (table.iloc[rows[part]] for part in (TRAIN, TEST))
+    shares = {name: float((~test[name].isin({MISSING, *train[name]})).mean()) for name in table}
+    few = [f"{name} {share:.1%}" for name, share in shares.items() if 0 < share <= MANY_UNSEEN]
+    return [f"Test rows with a value that no training row has: {list_names(few)}."] * bool(few) + [
+        f"Warning: {share:.0%} of the test rows have a value of {name} that no training row has, so it counts as "
+        "missing; are they spelled otherwise?"
+        for name, share in shares.items()
+        if share > MANY_UNSEEN
+    ]
+
+
+def describe_outside(table: pd.DataFrame, rows: Mapping[str, NDArray[np.intp]]) -> list[str]:
+    """Return a sentence on test rows with numbers outside the range of the training rows; none if there are none.
+
+    Args:
+        table: the inputs but for dates, which the model takes from outside their range, too.
+        rows: those of each part.
+    """
+    numbers = table.select_dtypes("number")
+    train, test = (numbers.iloc[rows[part]] for part in (TRAIN, TEST))
+    is_outside = (test < train.min()) | (test > train.max())
+    count = int(is_outside.any(axis=1).sum())
+    return [
+        f"{count:,} of {len(test):,} test rows have numbers outside the range of the training rows "
+        f"({list_names(numbers.columns[is_outside.any()])}). The model refuses such rows; they are measured at the "
+        "nearest number."
+    ] * bool(count)

@@ -6,7 +6,7 @@ import tempfile
 import zlib
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from shared.errors import BadInput, quote
 from shared.tables import read_csv
 from shared.tables.writing import read_escaped
+from shared.text import drop_zeros
 from training.data import DataError
 from training.own_data.columns import find_column
 from training.own_data.folders import has_texts
@@ -95,14 +96,28 @@ class _Texts:
         return pd.Categorical.from_codes(np.frombuffer(self.codes, np.int32), pd.Index(list(self.index), dtype=object))
 
 
-def read_division(
-    table: pd.DataFrame, other: str = "", kept: Collection[str | None] = ()
-) -> tuple[str | None, list[str] | None, list[str]]:
-    """Return the column that divides the rows, if there is one, the part that it gives each row, and a line on it.
+@dataclass(frozen=True)
+class Division:
+    """What a table's columns such as split say of its rows.
 
-    It is fast.ai's is_valid, whose true rows are the test; or one such as split with names of parts. If those are of
-    two parts, the second is the test, also if it is called valid. The parts are None if is_valid has something else
-    than true and false, or `other` is given.
+    Attributes:
+        columns: those that divide the rows or seem meant to, which are no inputs.
+        parts: the part of each row, "" if its cell names none; None if no column divides the rows.
+        lines: what to print about the columns.
+        bad: sentences on the cells that name no part, by row.
+    """
+
+    columns: tuple[str, ...]
+    parts: list[str] | None
+    lines: list[str]
+    bad: dict[int, str]
+
+
+def read_division(table: pd.DataFrame, other: str = "", kept: Collection[str | None] = ()) -> Division:
+    """Return how a column divides the rows: fast.ai's is_valid, whose true rows are the test, or one such as split.
+
+    Most cells of the latter name a part, one of them the training. If they are of two parts, the second is the test,
+    also if it is called valid. No column divides the rows if `other` is given.
 
     Args:
         table: columns of texts, as categories.
@@ -111,27 +126,51 @@ def read_division(
     """
     used = {name.strip().casefold() for name in kept if name}
     names = {name.casefold(): name for name in table if name.casefold() not in used}
-    if name := names.get(IS_VALID):
-        parts = table[name].astype(object).map(lambda cell: IS_VALID_PARTS.get(cell.casefold(), "")).tolist()
-        is_clear, test = set(parts) == {TRAIN, TEST}, "true"
-    else:
-        name = next((names[usual] for usual in DIVISIONS if usual in names and are_parts(table[names[usual]])), None)
-        if name is None:
-            return None, None, []
-        parts = table[name].astype(object).map(lambda cell: PART_NAMES[cell.casefold()]).tolist()
-        is_clear, test = True, "test"
-        if TEST not in parts:
-            parts, test = [TEST if part == VALID else part for part in parts], "valid"
-    if other or not is_clear:
-        why = other or "it must have both true and false, and nothing else"
-        return name, None, [f"The column {name} is not used for the split and is no input: {why}."]
-    return name, parts, [f"The column {name} divides the rows, {test} is the test; delete it for a random split."]
+    usual = {names[name]: PART_NAMES for name in DIVISIONS if name in names}
+    usual = {names[IS_VALID]: IS_VALID_PARTS} | usual if IS_VALID in names else usual
+    read = {name: read_parts(table[name], words) for name, words in usual.items()}
+    found = {name: parts for name, parts in read.items() if usual[name] is IS_VALID_PARTS or any(parts)}
+    chosen = next((name for name, parts in found.items() if are_parts(parts) and not other), None)
+    reason = other or (f"{chosen} divides the rows" if chosen else "")
+    lines = [
+        f"The column {name} is not used for the split and is no input: {reason or demand_parts(usual[name])}."
+        for name in found
+        if name != chosen
+    ]
+    if not chosen:
+        return Division(tuple(found), None, lines, {})
+    parts, test = found[chosen], "true" if usual[chosen] is IS_VALID_PARTS else "test"
+    if TEST not in parts and VALID in parts:
+        parts, test = [TEST if part == VALID else part for part in parts], "valid"
+    said = f"divides the rows, {test} is the test; delete it for a random split" if TEST in parts else "names no test"
+    lines.append(f"The column {chosen} {said}.")
+    words = "true or false" if usual[chosen] is IS_VALID_PARTS else "train, valid or test"
+    cells = {row: table[chosen].iloc[row] for row, part in enumerate(parts) if not part}
+    bad = {
+        row: f"{chosen} {f'names no part: {quote(cell)}' if cell else 'is empty'}; write {words}, or rename the column."
+        for row, cell in cells.items()
+    }
+    return Division(tuple(found), parts, lines, bad)
 
 
-def are_parts(cells: pd.Series) -> bool:
-    """Return True if cells name the training part and another one, and nothing else."""
-    parts = {PART_NAMES.get(cell.casefold()) for cell in cells.unique()}
-    return None not in parts and TRAIN in parts and len(parts) > 1
+def read_parts(cells: pd.Series, names: Mapping[str, str]) -> list[str]:
+    """Return the part that each cell names, also as 1.0 for 1; "" if it names none."""
+    parts = np.array([names.get(drop_zeros(text).casefold(), "") for text in cells.cat.categories], dtype=object)
+    found: list[str] = parts[cells.cat.codes].tolist()
+    return found
+
+
+def are_parts(parts: Sequence[str]) -> bool:
+    """Return True if most cells name a part, some the training part, and some another one or none."""
+    counts = Counter(parts)
+    return counts[""] < len(parts) / 2 and TRAIN in counts and len(counts) > 1
+
+
+def demand_parts(names: Mapping[str, str]) -> str:
+    """Return a clause on what a column must have to divide the rows."""
+    if names is IS_VALID_PARTS:
+        return "it must have both true and false"
+    return "most of its cells must name a part, train and another one; rename it to predict from it"
 
 
 def find_tables(data: Path) -> dict[Path, str | None]:

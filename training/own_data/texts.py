@@ -117,7 +117,7 @@ def read_own_texts(data: Path, own: DataOptions, seed: int) -> OwnTexts:
     rows = clean(rows, problems)
     if own.time:
         rows = read_times(rows, own.time, problems)
-    rows, lines = drop_copies(rows, own.time is not None, problems)
+    rows, lines = drop_copies(rows, bool(own.time or own.group), problems)
     given = [row.label for row in rows]
     labels, y = problems.settle_with(lambda: index_labels(given, name_data(data), "texts", MIN_SAMPLES))
     print_lines(lines)
@@ -189,15 +189,18 @@ def read_rows(
     extra = f", groups in {group}" * bool(group) + f", times in {time}" * bool(time)
     print(f"{path.name}: texts are in the column {text}, labels in {label}{extra}.")
     other = "files divide the data" if is_divided else f"--time {time} divides the rows" if time else ""
-    _, parts, lines = read_division(table.table, other, (text, label, group, time))
-    print_lines(lines)
+    division = read_division(table.table, other, (text, label, group, time))
+    print_lines(division.lines)
     where = f"{path.name}, " if part else ""
+    for number, sentence in division.bad.items():
+        problems.add(f"{where}{table.name_place(number)}", sentence)
     return [
         Row(
             row[text], row[label], f"{where}{place}", row_part,
             read_group(row[group]) if group else None, row[time] if time else None,
         )
-        for (place, row), row_part in zip(table.iterate(), parts or repeat(part), strict=False)
+        for (place, row), row_part in zip(table.iterate(), division.parts or repeat(part), strict=False)
+        if row_part != ""
     ]  # fmt: skip
 
 
@@ -266,16 +269,16 @@ def read_times(rows: Sequence[Row], column: str, problems: Problems) -> list[Row
     return [row for index, row in enumerate(timed) if index not in moments or not math.isnan(row.moment)]
 
 
-def drop_copies(rows: Sequence[Row], has_times: bool, problems: Problems) -> tuple[list[Row], list[str]]:
+def drop_copies(rows: Sequence[Row], is_divided: bool, problems: Problems) -> tuple[list[Row], list[str]]:
     """Return each text once, and a line on copies; the same text under two labels is a problem.
 
     Of copies in several parts, the one in the test is kept, or else that in the validation part. Texts of two parts are
-    copies, too, if they differ only in case, width and spaces. If rows have times, so are those of one part, since
-    nothing else keeps them together.
+    copies, too, if they differ only in case, width and spaces. If times or groups divide the rows (`is_divided`), so
+    are those of one part: times do not keep them together, and groups would be joined by them.
     """
     by_text: dict[str, list[Row]] = {}
     for row in rows:
-        by_text.setdefault(row.key if has_times else row.text, []).append(row)
+        by_text.setdefault(row.key if is_divided else row.text, []).append(row)
     kept = []
     for copies in by_text.values():
         other = next((row for row in copies if row.label != copies[0].label), None)

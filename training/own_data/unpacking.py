@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path
 
 from training.data import DataError, is_clutter
+from training.own_data.tables import list_tables
 
 # What zipfile raises if a zip is damaged, or has a password.
 UNREADABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError)
@@ -17,8 +18,8 @@ UTF_8 = 0x800  # the flag of a name in UTF-8; other names are in code page 437
 def unpack(path: Path, folder: Path) -> Path:
     """Unpack a zip into a folder, whose content is deleted first; return the folder in which the data begins.
 
-    That is the folder itself, or the one in it if all files are below a single folder with subfolders, as most programs
-    write them. Hidden files and what systems leave are not unpacked.
+    That is the folder itself, or the one in it if all files are below a single folder with subfolders or tables, as
+    most programs write them. Hidden files and what systems leave are not unpacked.
 
     Raises:
         DataError: the file is missing, or is no complete zip.
@@ -41,7 +42,7 @@ def unpack(path: Path, folder: Path) -> Path:
     except UNREADABLE as error:
         raise DataError(f"{path} cannot be unpacked ({error}); make the zip again, without a password.") from error
     while len(inside := list(folder.iterdir())) == 1 and any(child.is_dir() for child in inside):
-        if not any(child.is_dir() for child in inside[0].iterdir()):
+        if not (any(child.is_dir() for child in inside[0].iterdir()) or list_tables(inside[0])):
             break
         folder = inside[0]
     return folder

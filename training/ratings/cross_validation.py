@@ -73,7 +73,7 @@ def compare_own(
     split = f"{measured}-fold cross-validation" if measured > 1 else "held-out fifth"
     where: dict[str, Any] = {
         "data": data.data,
-        "split": split if data.held_out is None else "latest fifth",
+        "split": data.split or split,
         "count": len(held_out),
     }
     stars, users = held_out["rating"].to_numpy(), np.unique(held_out["user"], return_inverse=True)[1]

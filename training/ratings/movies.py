@@ -22,8 +22,8 @@ class Ratings:
     """Ratings (user, movie, rating, in_sample), movies by id (title, genres), and the README of the data set.
 
     Those of a user's own data are in units of `unit`, in which they spread like MovieLens' stars; so are `lowest`,
-    `highest` and `step`. `held_out` marks the ratings of the test, if the data determines them, and `least` is that of
-    training/ratings/newcomers.py.
+    `highest` and `step`. `held_out` marks the ratings of the test, if the data determines them, and `split` says what
+    they are. `least` is that of training/ratings/newcomers.py.
     """
 
     table: pd.DataFrame
@@ -36,6 +36,7 @@ class Ratings:
     unit: float = 1.0
     is_own: bool = False
     held_out: NDArray[np.bool_] | None = None
+    split: str = ""
     least: tuple[int, ...] = (10, 50)
 
     def __len__(self) -> int:

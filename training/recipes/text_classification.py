@@ -135,7 +135,8 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
         name = name_data(path)
         summary = f"A text: {ask_label(found.labels)}"
         description = describe(name, summary, LIMITS, *describe_start(settings.init), found.labels)
-        tests = (found.parts[TEST].as_test(name, OWN_TEST if TEST in found.given else "held-out fifth"),)
+        split = f"last fifth by {settings.own.time}" if settings.own.time else "held-out fifth"
+        tests = (found.parts[TEST].as_test(name, OWN_TEST if TEST in found.given else split),)
         check = found.parts[VALID].as_test(name, "validation")
         return Splits(found.parts[TRAIN], found.parts[VALID], tests, description, found.labels, check)
 

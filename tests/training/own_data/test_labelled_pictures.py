@@ -415,6 +415,11 @@ def test_a_column_called_split_divides_the_pictures(tmp_path, capsys):
     (tmp_path / "labels.csv").write_text("\n".join(["name,label,Split", *rows]), encoding="utf-8")
     assert sizes(read(tmp_path / "labels.csv")) == {TRAIN: 40, VALID: 8, TEST: 12}
     assert "The column Split divides the rows, test is the test" in capsys.readouterr().out
+    rows[59] = rows[59].replace("test", "holdout")
+    (tmp_path / "labels.csv").write_text("\n".join(["name,label,Split", *rows]), encoding="utf-8")
+    with pytest.raises(DataError, match=r"labels\.csv, line 61: Split names no part: 'holdout'; write train, valid or"):
+        read(tmp_path / "labels.csv")
+    assert sizes(read(tmp_path / "labels.csv", skip_bad=True)) == {TRAIN: 40, VALID: 8, TEST: 11}
 
 
 def test_a_column_of_labels_is_read_though_there_are_folders(tmp_path):

@@ -280,7 +280,7 @@ def test_a_list_names_pictures_by_their_paths_and_nothing_else_is_a_list(streets
     (streets / "test.txt").write_text("1. my photo 1\nmy photo 2 failed\nmy photo 3\n", encoding="utf-8")  # a note
     found = read(streets)
     assert sorted(pair.name for pair in found.parts[VALID]) == ["aachen/my photo 0.v1", "aachen/my photo 1.v1"]
-    assert "test.txt" not in capsys.readouterr().out
+    assert "test.txt is not used, since none of its lines names a picture.\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("place", ["valid.txt", "ImageSets/Segmentation/val.txt"])
@@ -292,6 +292,17 @@ def test_a_list_of_pictures_to_validate_on_is_kept(streets, capsys, place):
     said = capsys.readouterr().out
     assert f"{place} lists 2 pictures of the valid part." in said
     assert "Split (valid as given): 8 to train on, 2 to validate on, 2 to test on." in said
+
+
+def test_a_list_of_which_few_lines_match_is_kept_and_one_without_is_said(streets, capsys):
+    lines = ["street-3", *(f"lost-{number}" for number in range(4))]
+    (streets / "test.txt").write_text("\n".join(lines), encoding="utf-8")
+    (streets / "valid.txt").write_text("all pictures of 2025", encoding="utf-8")
+    found = read(streets)
+    assert [pair.name for pair in found.parts[TEST]] == ["street-3"]
+    said = capsys.readouterr().out
+    assert "test.txt lists 1 pictures of the test part; 4 of its lines name no picture, or several.\n" in said
+    assert "valid.txt is not used, since none of its lines names a picture.\n" in said
 
 
 def test_colours_of_one_name_are_one_class_and_one_may_be_void(streets):
@@ -359,6 +370,30 @@ def test_255_and_the_void_index_are_ignored(streets):
     assert {int(code) for mask in decode(found).values() for code in np.unique(mask)} == {1, 2, IGNORED}
     with pytest.raises(DataError, match="--void grass is neither an index from 0 to 255 nor a colour"):
         read(streets, void="grass")
+
+
+@pytest.mark.parametrize("has_list", [True, False])
+def test_255_beside_masks_of_0_and_1_is_asked_about(streets, has_list):
+    change(streets, lambda codes: Image.fromarray((codes > 0).astype(np.uint8) * 255))
+    for number in (0, 1):
+        path = streets / f"labels/street-{number}.png"
+        Image.open(path).convert("1").save(path)
+    if has_list:
+        (streets / "classes.txt").write_text("back\nfront\n", encoding="utf-8")
+    with pytest.raises(DataError, match="others 0 and 1, so 255 may be a class or none; add --void 255 if it is none"):
+        read(streets)
+    found = read(streets, void="255")
+    assert {int(code) for mask in decode(found).values() for code in np.unique(mask)} == {0, 1, IGNORED}
+
+
+def test_an_index_that_is_void_means_the_grey_of_masks_in_colour(streets):
+    expected = decode(read(streets))
+    colours = np.array([(255, 255, 255), (0, 0, 255), (128, 0, 0), (0, 0, 0)], np.uint8)
+    change(streets, lambda codes: Image.fromarray(colours[codes]))
+    order = np.array([IGNORED, 1, 2, 0])  # of the void, blue, red and black among the sorted colours
+    found = read(streets, void="255")
+    assert found.classes.names == ("colour #000000", "colour #0000ff", "colour #800000")
+    assert all(np.array_equal(mask, order[expected[name]]) for name, mask in decode(found).items())
 
 
 @pytest.mark.parametrize(

@@ -248,6 +248,39 @@ def test_the_last_rating_counts_or_the_latest(read, books):
     assert found.held_out[-1]
 
 
+@pytest.mark.parametrize("nothing", [0, -1])
+def test_a_rating_that_may_mean_none_is_warned_of(read, books, nothing):
+    ratings, _ = books
+    warning = f'of the ratings are {nothing}. If that means "not rated", --scale 1,10 with --skip-bad leaves them out.'
+    assert "not rated" not in read(ratings)[1]
+    ratings.loc[ratings["points"] <= 2, "points"] = 3
+    ratings.loc[0, "points"] = 1
+    ratings.loc[1:400, "points"] = nothing
+    assert f"Warning: 50% {warning}\n" in read(ratings)[1]
+    found, printed = read(ratings, scale="1,10", skip_bad=True)
+    assert (len(found), "not rated" in printed) == (400, False)
+    ratings.loc[1:300, "points"] = 1  # as common as others
+    ratings.loc[301:400, "points"] = 0
+    assert "not rated" not in read(ratings)[1]
+
+
+@pytest.mark.parametrize(("name", "parts"), [("split", ("train", "test")), ("Is_Valid", ("False", "True"))])
+def test_a_column_divides_the_ratings(read, books, name, parts):
+    ratings = books[0].assign(**{name: np.where(np.arange(800) % 4 == 3, *parts[::-1])})
+    found, printed = read(ratings)
+    assert (found.held_out.sum(), len(found), found.split) == (200, 800, "own test")
+    assert np.array_equal(found.table["user"][found.held_out], ratings["reader"][ratings[name] == parts[1]])
+    assert f"The column {name} divides the rows, {parts[1].lower()} is the test" in printed
+    assert "Split (test as given): 600 to train on, 200 to test on.\n" in printed
+    ratings.loc[3, name] = ""
+    with pytest.raises(DataError, match=f"line 5: {name} is empty; write "):
+        read(ratings)
+    assert len(read(ratings, skip_bad=True)[0]) == 799
+    found, printed = read(ratings.assign(day=range(800)), time="day")
+    assert f"The column {name} is not used for the split and is no input: --time day divides the rows.\n" in printed
+    assert (found.held_out.sum(), found.split) == (160, "latest fifth")
+
+
 @pytest.mark.parametrize(
     ("change", "options", "message"),
     [

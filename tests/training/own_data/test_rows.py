@@ -167,7 +167,7 @@ def test_points_separate_thousands_beside_whole_numbers_in_a_csv_with_semicolons
 
 @pytest.mark.parametrize(("separator", "more"), [(",", {}), (";", {"x": [f"{row % 90}.5" for row in range(COUNT)]})])
 def test_points_that_may_separate_thousands_are_asked_about(tmp_path, table, separator, more):
-    question = r"Is 1\.000 in Miete 1000 or 1\? Write its numbers like one of these\."
+    question = r"Is 1\.000 in Miete 1000 or 1\? Write its numbers like 1000 or, with four decimals, 1\.0000\."
     with pytest.raises(DataError, match=f"column Miete: {question}"):
         read_rents(tmp_path, table, separator, more=more)
     found = read_rents(tmp_path, table, separator, more=more, skip_bad=True)
@@ -190,6 +190,25 @@ def test_points_in_all_numbers_are_asked_about_in_a_csv_with_semicolons(tmp_path
     table["Umsatz"] = [f"{row % 50 + 1}.5" for row in range(COUNT)]
     (tmp_path / "rents.csv").write_text(spell(table, ";"), encoding="utf-8")
     assert join_parts(read("rents.csv", tmp_path, "gekündigt"))["Miete"].min() == 1.872
+
+
+def test_commas_in_a_csv_with_semicolons_are_asked_about_if_nothing_tells_what_they_are(tmp_path, table):
+    table = table[["Stunden", "Ort", "gekündigt"]].assign(x=[f"81,{211 + row}" if row else "7" for row in range(COUNT)])
+
+    def read_x(table, separator=";"):
+        (tmp_path / "x.csv").write_text(spell(table, separator), encoding="utf-8")
+        return join_parts(read("x.csv", tmp_path, "gekündigt"))["x"].max()
+
+    question = r"Is 81,212 in x 81212 or 81\.212\? Write its numbers like 81212 or, with four decimals, 81\.2120\."
+    with pytest.raises(DataError, match=question):
+        read_x(table)
+    with pytest.raises(DataError, match=question):
+        read("x.csv", tmp_path, "x")
+    points, rents = [f"{row % 9}.5" for row in range(COUNT)], [f"{900 + row:,}" for row in range(COUNT)]
+    assert read_x(table, ",") == read_x(table.assign(y=points)) == 81410
+    for others in (points, rents):
+        assert read_x(table.assign(y=[text.translate(str.maketrans(",.", ".,")) for text in others])) == 81.41
+    assert read_x(table.assign(x=table["x"].str.replace(",", ".") + "0")) == 81.41
 
 
 def test_numbers_of_a_parquet_have_decimal_points(tmp_path, capsys, table):
@@ -437,6 +456,42 @@ def test_rare_and_unseen_categories_count_as_missing(tmp_path, capsys, table):
     line = "Values with fewer than 5 training rows count as missing, as unknown ones do, in Ort."
     assert line in found.notes
     assert line in capsys.readouterr().out.splitlines()
+
+
+def test_categories_of_the_test_that_no_training_row_has_are_said(tmp_path, capsys, table):
+    test = table[160:].assign(Ort=lambda part: part["Ort"].str.upper())
+    test.loc[190, "Ort"], test.loc[[160, 161], "neu"] = "", ["vielleicht", ""]
+    (tmp_path / "train.csv").write_text(spell(table[:160]), encoding="utf-8")
+    (tmp_path / "test.csv").write_text(spell(test), encoding="utf-8")
+    found = read_own_rows(tmp_path, "gekündigt", DataOptions(), 42)
+    assert set(found.test.table["Ort"]) == {"?"}
+    assert found.notes[1:3] == (
+        "Test rows with a value that no training row has: neu 2.5%.",
+        "Warning: 98% of the test rows have a value of Ort that no training row has, so it counts as missing; are they "
+        "spelled otherwise?",
+    )
+    assert "Warning: 98% of the test rows" in capsys.readouterr().out
+
+
+def test_test_rows_that_the_model_refuses_are_counted(tmp_path, capsys, table):
+    table["Umsatz"] = [str(row % 50) for row in range(COUNT)]
+    table["Tag"] = [f"2026-01-{row % 28 + 1:02}" for row in range(COUNT)]
+    test = table[160:].copy()
+    test.loc[[160, 161], "Stunden"] = "400"
+    test.loc[[161, 170], "Umsatz"] = ["-3", "50"]
+    test.loc[180:, "Tag"] = "2027-01-01"  # a date outside counts as the nearest one on the page, too
+    (tmp_path / "train.csv").write_text(spell(table[:160]), encoding="utf-8")
+    (tmp_path / "test.csv").write_text(spell(test), encoding="utf-8")
+    found = read_own_rows(tmp_path, "gekündigt", DataOptions(), 42)
+    note = (
+        "3 of 40 test rows have numbers outside the range of the training rows (Stunden, Umsatz). The model refuses "
+        "such rows; they are measured at the nearest number."
+    )
+    assert found.notes == (note,)
+    assert note in capsys.readouterr().out
+    test = table[160:]
+    (tmp_path / "test.csv").write_text(spell(test), encoding="utf-8")
+    assert not read_own_rows(tmp_path, "gekündigt", DataOptions(), 42).notes
 
 
 def test_a_category_with_five_training_rows_is_kept(tmp_path, table):
@@ -712,6 +767,19 @@ def test_equal_rows_and_groups_stay_in_one_part(tmp_path, capsys, table):
         read(table, tmp_path, "gekündigt", group="Filiale")
 
 
+def test_groups_with_a_few_equal_rows_stay_apart(tmp_path, capsys, table):
+    table["Filiale"] = [f"F{row // 10}" for row in range(COUNT)]
+    table.iloc[10::10, :5] = table.iloc[9:-1:10, :5].to_numpy()  # the first row of a group is the last of that before
+    found = read(table, tmp_path, "gekündigt", group="Filiale")
+    assert len(found.test) == 40
+    assert np.bincount(np.unique(found.train.groups, return_inverse=True)[1]).tolist() == [10] * 16
+    assert "Equal rows are kept in one part of the split, unless their groups differ: 19 repeat" in found.notes[0]
+    table.to_csv(tmp_path / "train.csv", index=False)
+    table[:10].assign(Filiale="F99").to_csv(tmp_path / "test.csv", index=False)
+    found = read_own_rows(tmp_path, "gekündigt", DataOptions(group="Filiale"), 42)  # equal to rows of a given test
+    assert len(found.train) == COUNT - 11
+
+
 def test_rows_that_are_mostly_equal_are_split_anyway(tmp_path, table):
     found = read(table[["Ort", "neu", "gekündigt"]], tmp_path)
     assert (len(found.train), len(found.test)) == (160, 40)
@@ -796,9 +864,42 @@ def test_a_column_called_split_divides_the_rows_and_is_no_input(tmp_path, capsys
     assert (len(found.test), len(found.train), found.split) == (len(table) // 5, len(table) * 4 // 5, "own test")
     assert "split" not in found.train.table
     assert "The column split divides the rows" in capsys.readouterr().out
-    table["split"] = [("train", "north")[row % 2] for row in range(len(table))]  # names of something else
-    table.to_csv(tmp_path / "mine.csv", index=False)
-    assert "split" in read_own_rows(tmp_path / "mine.csv", "gekündigt", DataOptions(), 42).train.table
+    assert "split" in read(table.assign(split=table["Ort"]), tmp_path, "gekündigt").train.table  # something else
+
+
+@pytest.mark.parametrize(
+    ("name", "bad", "message"),
+    [
+        ("split", "", r"line 4: split is empty; write train, valid or test, or rename the column\."),
+        ("Set", "holdout", r"line 4: Set names no part: 'holdout'; write train, valid or test, or rename the"),
+        ("is_valid", "maybe", r"line 4: is_valid names no part: 'maybe'; write true or false, or rename the"),
+        ("is_valid", "", r"line 4: is_valid is empty; write true or false, or rename the column\."),
+    ],
+)
+def test_a_row_of_no_part_is_a_problem(tmp_path, name, bad, message):
+    table = make_table()
+    train, test = ("0.0", "1.0") if name == "is_valid" else ("train", "test")  # as pandas writes 0 and 1 beside missing
+    table[name] = np.where(np.arange(COUNT) % 5, train, test)
+    table.loc[2, name] = bad
+    with pytest.raises(DataError, match=message):
+        read(table, tmp_path, "gekündigt")
+    found = read(table, tmp_path, "gekündigt", skip_bad=True)
+    assert (len(found.train), len(found.test), found.split) == (159, 40, "own test")
+    assert list(found.train.table) == ["Stunden", "Umsatz", "Ort", "neu"]
+
+
+def test_a_column_that_should_divide_the_rows_and_does_not_is_said_and_no_input(tmp_path, capsys, table):
+    for names in (("train", "north"), ("", "test"), ("train", "train")):
+        found = read(table.assign(split=[names[row % 2] for row in range(COUNT)]), tmp_path, "gekündigt")
+        assert (len(found.test), "split" in found.train.table) == (40, False)
+        assert "The column split is not used for the split and is no input: most of its" in capsys.readouterr().out
+    rows = np.arange(COUNT) % 5
+    both = table.assign(split=np.where(rows, "train", "test"), is_valid=np.where(rows, "0", "1"))
+    assert list(read(both, tmp_path, "gekündigt").train.table) == ["Stunden", "Umsatz", "Ort", "neu"]
+    assert "split is not used for the split and is no input: is_valid divides the rows." in capsys.readouterr().out
+    holdout = table.assign(split=np.where(rows, "train", "holdout"))
+    assert read(holdout, tmp_path, "gekündigt", skip_bad=True).split == "held-out fifth"
+    assert "The column split names no test.\n" in capsys.readouterr().out
 
 
 def test_fast_ais_column_may_be_in_the_training_table_alone(tmp_path, capsys, table):
@@ -844,6 +945,30 @@ def test_rows_to_validate_on_are_not_in_the_test_either(tmp_path, capsys, table)
     assert (len(found.train), len(found.test)) == (120 + 60 - 10, 40)
     train, test = (set(part.table.itertuples(index=False, name=None)) for part in (found.train, found.test))
     assert not train & test
+
+
+def test_a_group_is_the_same_with_the_zeros_of_pandas(tmp_path, capsys, table):
+    table["Filiale"] = [str(row // 20) for row in range(COUNT)]
+    (tmp_path / "train.csv").write_text(spell(table[:170]), encoding="utf-8")
+    (tmp_path / "test.csv").write_text(
+        spell(table[170:].assign(Filiale=lambda part: part["Filiale"] + ".0")), encoding="utf-8"
+    )
+    found = read_own_rows(tmp_path, "gekündigt", DataOptions(group="Filiale"), 42)
+    assert (len(found.train), len(found.test)) == (160, 30)
+    assert "10 training rows left out: they, or their groups, are also in the given" in capsys.readouterr().out
+
+
+def test_a_table_to_validate_on_is_the_test_if_there_is_no_other(tmp_path, capsys, table):
+    (tmp_path / "train.csv").write_text(spell(table[:170]), encoding="utf-8")
+    (tmp_path / "val.csv").write_text(spell(table[170:]), encoding="utf-8")
+    found = read_own_rows(tmp_path, None, DataOptions(), 42)
+    assert (len(found.train), found.split) == (170, "own test")
+    assert found.test.table["Stunden"].tolist() == table["Stunden"][170:].astype(float).tolist()
+    assert "val.csv is the test, since there is no other.\n" in capsys.readouterr().out
+    (tmp_path / "test.csv").write_text(spell(table[:50].assign(gekündigt="")), encoding="utf-8")  # as on Kaggle
+    found = read_own_rows(tmp_path, "gekündigt", DataOptions(time="Stunden"), 42)
+    assert found.test.table["Umsatz"].tolist() == table["Umsatz"][170:].astype(float).tolist()
+    assert "No row of the given test has a target (gekündigt), so the validation part is the" in capsys.readouterr().out
 
 
 def test_a_group_may_be_a_text_among_numbers(tmp_path, table):

@@ -169,6 +169,16 @@ def test_groups_stay_together(tmp_path):
         read(path, group="label")
 
 
+def test_groups_with_texts_that_differ_only_in_case_stay_apart(tmp_path, capsys):
+    rows = [(text, label, index // 5) for index, (text, label) in enumerate(make_rows(200))]
+    rows += [(f"{rows[1][0][:number].upper()}{rows[1][0][number:]}", "pos", number) for number in range(1, 30)]
+    path = tmp_path / "mine.csv"
+    path.write_text(join_rows(header=("text", "label", "author"), rows=rows), encoding="utf-8")
+    found = read(path, group="author")
+    assert sum(sizes(found)) == 200
+    assert "Equal texts count once: 29 left out." in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("form", ["2026-01-{day:02}", "{day}", "{day:02}.01.2026 10:00"])
 def test_the_last_texts_are_the_test_if_asked_for(tmp_path, form):
     rows = [(text, label, form.format(day=index // 4 + 1)) for index, (text, label) in enumerate(make_rows(100))]
@@ -285,6 +295,11 @@ def test_a_column_called_split_divides_the_texts(tmp_path, capsys):
     assert (
         "The column set divides the rows, valid is the test; delete it for a random split." in capsys.readouterr().out
     )
+    bad = [*rows[:-1], (*rows[-1][:2], "")]
+    path.write_text(join_rows(header=("text", "label", "set"), rows=bad), encoding="utf-8")
+    with pytest.raises(DataError, match=r"line 121: set is empty; write train, valid or test, or rename the column\."):
+        read(path)
+    assert sum(sizes(read(path, skip_bad=True))) == 119
     rows = [(*row[:2], "train") for row in rows]  # no part but one
     path.write_text(join_rows(header=("text", "label", "set"), rows=rows), encoding="utf-8")
     assert not read(path).given
@@ -454,3 +469,7 @@ def test_the_recipe_takes_the_options_and_says_nothing_of_a_language(tmp_path):
     assert splits.description.about.language is None
     assert (splits.tests[0].data, splits.tests[0].split) == ("post", "held-out fifth")
     assert "English" not in str(splits.description)
+    rows = [(*row, 2000 + index) for index, row in enumerate(make_rows())]
+    (tmp_path / "post.csv").write_text(join_rows(header=("Brief", "Art", "t"), rows=rows), encoding="utf-8")
+    splits = recipe.load_own(str(tmp_path / "post.csv"), replace(recipe.settings.smoke(), own=own))
+    assert splits.tests[0].split == "last fifth by t"
