@@ -149,9 +149,13 @@ def test_a_german_browser_sees_no_english_text(page, gallery_url, tmp_path):
             page.get_by_role("button", name="Bewertung hinzufügen").click()
             page.get_by_text(re.compile(": 4 Sterne$")).wait_for()
             assert find_english(page) == []
+            choose_movie(page, "Ein schon gesehener Film", "Pretty Woman")
+            page.get_by_role("button", name="Bewertung hinzufügen").click()
+            page.get_by_text("· neu").locator("visible=true").first.wait_for()
+            assert find_english(page) == []
     given = {"ratings": {"593": 1, "296": 5, "260": 2, "1": 4, "318": 3}, "movie": 593, "user": 15}
     page.goto(f"{gallery_url}/rating#input={quote(json.dumps(given))}")
-    page.get_by_text("· neu").first.wait_for()
+    page.get_by_text("Die Eingabe stammt").first.wait_for()
     assert find_english(page) == []
     page.goto(f"{gallery_url}/cat_dog")
     find_example(page, "ein Löwe").click()
@@ -285,12 +289,24 @@ def test_salary_answers_a_csv(page, gallery_url, person, tmp_path):
     assert page.get_by_text('"answered"').count() == table.count() == 0
 
 
+def choose_movie(page, label, typed):
+    box = page.get_by_label(label)
+    box.fill("")
+    box.press_sequentially(typed)
+    box.press("Enter")
+
+
 def test_rating_recommends_to_a_visitor(page, gallery_url):
     page.goto(f"{gallery_url}/rating")
     page.get_by_role("button", name="Add my rating").click()
     page.get_by_text(re.compile(r": 4 stars$")).wait_for()
     assert page.locator(".bars-bar").count() >= 2
-    page.locator(".rated").get_by_text("4.00").locator("visible=true").first.wait_for()
+    rows = page.locator(".rated").get_by_text(re.compile(r"\(\d{4}\)$")).locator("visible=true")
+    rows.get_by_text("Forrest Gump").first.wait_for()
+    choose_movie(page, "Movie that you know", "The Matrix (1999)")
+    page.get_by_role("button", name="Add my rating").click()
+    page.locator(".rated").get_by_text("4.00").locator("visible=true").nth(1).wait_for()
+    assert re.match("The Matrix", rows.first.inner_text())  # the newest, though its id is the larger one
     places = [page.locator(".rated"), page.get_by_text("You may like").locator("visible=true").first]
     mine, best = (place.bounding_box()["y"] for place in places)
     assert mine > best
