@@ -371,6 +371,15 @@ def test_a_request_whose_client_hangs_up_is_not_answered():
         asyncio.run(http_body.check_body(receive, "/gradio_api/mcp/"))
 
 
+def test_a_body_that_has_been_read_again_is_not_kept():
+    async def receive():
+        return {"type": "http.request", "body": b'{"data": []}', "more_body": False}
+
+    again = asyncio.run(http_body.check_body(receive, "/gradio_api/queue/join"))
+    assert asyncio.run(again())["body"] == b'{"data": []}'
+    assert [] in [cell.cell_contents for cell in again.__closure__]
+
+
 def test_a_request_that_is_refused_is_forgotten_at_once(monkeypatch):
     """Not when Python next looks for garbage: until then many large ones would fill the memory."""
     errors = []
