@@ -220,8 +220,10 @@ def add_visitor(model: Recommender) -> gr.JSON:
         return recommend_for(model, given, known)
 
     kept = [order, ratings]
-    add.click(rate, [ratings, order, movie, stars], kept, api_visibility="private")
-    remove.click(forget, [ratings, order, movie], kept, api_visibility="private")
+    # A second click waits for the ratings with the first; by default, Gradio would ignore it.
+    waiting: dict[str, Any] = {"trigger_mode": "always_last", "api_visibility": "private"}
+    add.click(rate, [ratings, order, movie, stars], kept, **waiting)
+    remove.click(forget, [ratings, order, movie], kept, **waiting)
     restart.click(lambda: ([], {}), None, kept, api_visibility="private")
     ratings.change(show, [ratings, order], [rated, best, why], api_visibility="private", show_progress="hidden")
     show_first_answer([rated, best, why], lambda: show({}, []))
