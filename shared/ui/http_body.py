@@ -103,13 +103,17 @@ class BoundedReceive:
         return HTTPException(413, sentence, {"Connection": "close"})
 
     async def discard(self) -> None:
-        """Read the rest of a request, up to a limit; otherwise the client gets a reset instead of the answer."""
+        """Read the rest of a request, up to limits of bytes and time.
+
+        Otherwise the client gets a reset instead of the answer.
+        """
         left = DISCARDED_BYTES
         with contextlib.suppress(TimeoutError):
-            while left > 0 and not self.is_complete:
-                message = await asyncio.wait_for(self.receive(), LIMITS.silence_seconds)
-                left -= len(message.get("body", b""))
-                self.is_complete = not message.get("more_body", False)
+            async with asyncio.timeout(FIRST_SECONDS):
+                while left > 0 and not self.is_complete:
+                    message = await asyncio.wait_for(self.receive(), LIMITS.silence_seconds)
+                    left -= len(message.get("body", b""))
+                    self.is_complete = not message.get("more_body", False)
 
 
 # The request that this task handles; None in another Gradio app of the process, which has no Guard.

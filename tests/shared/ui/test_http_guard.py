@@ -553,6 +553,19 @@ def test_of_a_refused_request_a_limited_part_is_read(monkeypatch):
     assert len(sent) == 10
 
 
+def test_a_refused_request_that_never_ends_is_answered(monkeypatch):
+    monkeypatch.setattr(http_body, "FIRST_SECONDS", 0.2)
+
+    async def receive():
+        await asyncio.sleep(0.01)
+        return {"type": "http.request", "body": b"a", "more_body": True}
+
+    async def answer():
+        await asyncio.wait_for(BoundedReceive("/gradio_api/upload", receive).discard(), 10)
+
+    asyncio.run(answer())
+
+
 def test_no_cache_keeps_the_tools_of_an_agent_for_other_callers():
     headers = [(b"Cache-Control", b"max-age=60"), (b"content-type", b"application/json")]
     kept = http_guard.guard_headers(headers, "/gradio_api/mcp/schema", set())
