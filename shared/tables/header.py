@@ -1,5 +1,6 @@
 """Read the header of a CSV and match the required columns."""
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -48,7 +49,7 @@ def read_header(values: Sequence[str], required: Sequence[str]) -> tuple[list[st
 def match_columns(names: Sequence[str], required: Sequence[str]) -> list[int | None]:
     """Return the index of each required column among the names, or None if it is missing.
 
-    A name in another case or with other separators matches only if there is no exact match.
+    A name in another case or with other separators matches only if there is no exact match, and no other column has it.
 
     Raises:
         BadInput: several names match a column, but none exactly.
@@ -56,9 +57,12 @@ def match_columns(names: Sequence[str], required: Sequence[str]) -> list[int | N
     loose: dict[str, list[int]] = {}
     for index, name in enumerate(names):
         loose.setdefault(SEPARATORS.sub("", normalise_name(name)), []).append(index)
+    exact = {name: names.index(name) for name in required if name in names}
     places: list[int | None] = []
     for name in required:
-        found = [names.index(name)] if name in names else loose.get(SEPARATORS.sub("", normalise_name(name)), [])
+        similar = loose.get(SEPARATORS.sub("", normalise_name(name)), [])
+        taken = {*exact.values(), *places}
+        found = [exact[name]] if name in exact else [place for place in similar if place not in taken]
         if len(found) > 1:
             both = " and ".join(quote(names[index]) for index in found)
             raise BadInput(f"The CSV has the column {name} more than once: {both}; rename all but one.")
@@ -71,4 +75,11 @@ def clean_names(values: Sequence[str]) -> list[str]:
     names = [read_escaped(" ".join(strip_invisible(value).split())) for value in values]
     while names and not names[-1]:
         names.pop()
-    return [name or f"column {number}" for number, name in enumerate(names, 1)] if names.count("") > 1 else names
+    if names.count("") < 2:
+        return names
+    given, last = set(names), 0
+    for index, name in enumerate(names):
+        if not name:
+            last = next(number for number in itertools.count(max(last, index) + 1) if f"column {number}" not in given)
+            names[index] = f"column {last}"
+    return names

@@ -7,6 +7,7 @@ from gradio.context import Context
 
 from .downloads import SAVE
 from .headline import READ_HEADLINE
+from .newest import write_is_old
 
 TEXTS = {
     "none": "There is no answer to save yet.",
@@ -17,9 +18,10 @@ MOST_BARS = 4
 
 # A label has {label, confidences: [{label, confidence}]}, a picture has {url}.
 DRAW = """async (answer, headline, shown) => {%(save)s%(read)s
+    %(is_old)s
     const texts = %(texts)s
     const said = readHeadline(headline)
-    if (!said) return texts.none
+    if (!said || isOld([shown])) return texts.none
     const [width, height, edge] = [1200, 630, 60]
     const canvas = Object.assign(document.createElement("canvas"), { width, height })
     const pen = canvas.getContext("2d")
@@ -71,10 +73,13 @@ def add_card(answer: gr.Label, headline: gr.HTML | None = None, shown: gr.compon
     Args:
         answer: the component with the answer.
         headline: the component with its headline, from add_headline; without it, the headline is the answer's label.
-        shown: a picture, or a text whose beginning is also on the card.
+        shown: the input, which is on the card, too: a picture, or the beginning of a text. An answer to another input
+            is not saved.
     """
     title = json.dumps(Context.root_block.title if Context.root_block else "")
+    is_old = "const isOld = () => false" if shown is None else write_is_old([shown])
     words = {"texts": json.dumps(TEXTS), "title": title, "most": MOST_BARS, "save": SAVE, "read": READ_HEADLINE}
+    words["is_old"] = is_old
     save = gr.Button("Save this answer as a picture", size="sm")
     note = gr.HTML(html_template='<p role="status">${value}</p>', label="About the picture")
     empty = gr.JSON(visible=False, label="Nothing") if shown is None else shown

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import re
+import sys
 import time
 from collections import Counter, OrderedDict
 from ipaddress import ip_address, ip_network
@@ -47,6 +48,7 @@ TOO_MANY_ITEMS = "Lists and mappings may have at most {:,} items in total."
 MAX_PATH = 500  # characters of an upload's path in the upload folder: a hash, and a name of at most 255 bytes
 MAX_FORWARDED = 2000  # characters at the end of X-Forwarded-For
 ITEM_BYTES = 300  # of memory that an item of a list or mapping takes at most, without the characters of texts
+WIDE_HEADER = sys.getsizeof("€") - 2  # bytes of a text of such characters, without them
 SMALL = 100_000  # bytes of data that are always accepted
 EVENT_ITEMS = 256  # of event_data: which part of a component was chosen, and its value
 NO_EVENT = 'event_data must say what was chosen, such as {"index": 0, "value": ["text", null]}.'
@@ -308,8 +310,14 @@ class FairQueue(Queue):
 
     # --- limits for new events ---
 
-    async def push(self, body: Any, request: Any, username: str | None) -> Any:
+    async def push(self, body: Any, request: Any, username: str | None, kept: int = 0) -> Any:
         """Add an event if it is valid and within the limits for its page, session and caller.
+
+        Args:
+            body: what the caller sent.
+            request: the request that it came with.
+            username: None, since nobody logs in.
+            kept: bytes of memory that wait with the event, besides its data.
 
         Raises:
             HTTPException: 404 for an unknown endpoint, 403 for a file that was not uploaded, 422 for a wrong number of
@@ -334,7 +342,7 @@ class FairQueue(Queue):
         # A picture in a data URL is saved when the event starts; see shared/ui/requests.py.
         pairs = zip_longest(fn.inputs, body.data)
         check_data([remove_content(value) if isinstance(block, gr.Image) else value for block, value in pairs])
-        memory = estimate_memory(body.data)
+        memory = estimate_memory(body.data) + kept
         self.check_memory(memory, address)
         if len(body.data) != len(fn.inputs):
             names = [name for name, *_ in get_function_params(fn.fn)]  # gr.Progress comes last
@@ -345,6 +353,7 @@ class FairQueue(Queue):
             check_event_data(fn, body.event_data)
         else:
             body.event_data = None  # which nobody would read, but the queue would keep
+        body.oauth_token = None  # nor this
         return await self.add(body, request, username, memory)
 
     def list_waiting(self) -> list[Event]:
@@ -384,6 +393,8 @@ class FairQueue(Queue):
     async def add(self, body: Any, request: Any, username: str | None, memory: int = 0) -> Any:
         """Add an event without checking limits; its data take about so many bytes of memory."""
         answer = await super().push(body, request, username)
+        for copy in ("_body", "_json"):  # of the whole request, with fields that nobody reads and no limit counts
+            vars(request).pop(copy, None)
         event = self.event_ids_to_events.get(answer[1]) if answer[0] else None
         if event is not None:
             event.address = self.addresses[event.session_hash] = find_client_address(request.scope)
@@ -423,7 +434,9 @@ def estimate_memory(data: Any) -> int:
     pending, size = [data], 0
     while pending:
         value = pending.pop()
-        size += ITEM_BYTES + (len(value) if isinstance(value, str) else 0)
+        size += ITEM_BYTES
+        if isinstance(value, str):  # one character beyond the alphabet makes all of a text take 2 or 4 bytes
+            size += max(len(value), sys.getsizeof(value) - WIDE_HEADER)
         if isinstance(value, dict):
             pending += [*value, *value.values()]
         elif isinstance(value, list | tuple):

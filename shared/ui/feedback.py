@@ -14,6 +14,7 @@ from gradio.context import Context
 from ..config import GalleryConfig
 from .downloads import SAVE
 from .headline import READ_HEADLINE
+from .newest import write_is_old
 
 MOST = 5_000_000  # characters in the storage; most browsers keep 5 MB for a site
 TEXTS = {
@@ -30,6 +31,7 @@ TEXTS = {
 # The storage has {input: label} as JSON, so that the last word about an input counts. Gradio's BrowserState would
 # encrypt each value with a key that the page contains, and writes only what an event returns.
 HELPERS = """
+    %(is_old)s
     const place = %(place)s, columns = %(columns)s, names = %(names)s, texts = %(texts)s
     const set = (changes) => ({ __type__: "update", ...changes })
     const read = () => {
@@ -54,14 +56,15 @@ HELPERS = """
 """
 # A page whose headline is not the likeliest label has not answered with it, so nobody can have meant that by "yes".
 YES = """(answer, headline, ...values) => {%(helpers)s%(read)s
-    if (!answer?.confidences) return show(texts.none, read())
+    if (!answer?.confidences || isOld(values)) return show(texts.none, read())
     if (readHeadline(headline) !== readHeadline(answer)) return show(texts.choose, read(), true)
     return keep(names[answer.label] ?? answer.label, values)
 }"""
-NO = """(answer) => {%(helpers)s
-    return answer?.confidences ? show(texts.choose, read(), true) : show(texts.none, read())
+NO = """(answer, ...values) => {%(helpers)s
+    return answer?.confidences && !isOld(values) ? show(texts.choose, read(), true) : show(texts.none, read())
 }"""
 CHOOSE = """(label, ...values) => {%(helpers)s
+    if (isOld(values)) return show(texts.none, read())
     return label === null ? show(texts.choose, read(), true) : keep(label, values)
 }"""
 OPEN = """() => {%(helpers)s
@@ -93,7 +96,8 @@ def add_feedback(
 ) -> None:
     """Ask whether the answer is right: yes, or no and the right label; keep it in the browser, for download as CSV.
 
-    If the answer is a number, which is not in a gr.Label, nothing is asked. After a "yes" to a headline that names no
+    If the answer is a number, which is not in a gr.Label, nothing is asked. Nothing is kept about an answer to other
+    inputs than those on the page, which `newest.ask` remembers. After a "yes" to a headline that names no
     label, such as "Not sure", the right label is asked for, too.
 
     Args:
@@ -113,7 +117,7 @@ def add_feedback(
         "target": next(name for name in ("label", "right label", "label_") if name not in columns),
     }  # fmt: skip
     script: dict[str, object] = {name: json.dumps(value) for name, value in words.items()}
-    script |= {"most": MOST, "save": SAVE, "read": READ_HEADLINE}
+    script |= {"most": MOST, "save": SAVE, "read": READ_HEADLINE, "is_old": write_is_old(fields)}
     script["helpers"] = HELPERS % script
     with gr.Row(elem_classes="feedback"):
         gr.Markdown("Was this right?")
@@ -128,7 +132,7 @@ def add_feedback(
     shown = [note, right, buttons]
     said = answer if headline is None else headline
     yes.click(None, [answer, said, *fields], shown, js=YES % script, **quiet)
-    no.click(None, answer, shown, js=NO % script, **quiet)
+    no.click(None, [answer, *fields], shown, js=NO % script, **quiet)
     right.input(None, [right, *fields], shown, js=CHOOSE % script, **quiet)
     download.click(None, None, None, js=DOWNLOAD % script, **quiet)
     delete.click(None, None, shown, js=DELETE % script, **quiet)

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
 from ..limits import LIMITS
-from .fair_queue import TOO_MANY_ITEMS, check_data
+from .fair_queue import SMALL, TOO_MANY_ITEMS, check_data, estimate_memory
 from .storage import FILE_COST, STORAGE
 
 API = "/gradio_api"
@@ -23,6 +23,7 @@ UPLOADS = 1_000  # uploads whose progress is remembered, up to 10 kB each
 NO_MESSAGE = (
     'This is no message of MCP: send JSON-RPC 2.0, such as {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}.'
 )
+LARGE_MESSAGE = "The message is too large without the arguments of its tool; send a smaller _meta, id and so on."
 ENVELOPE_ITEMS = 100  # of a request, besides its data
 DISCARDED_BYTES = 20_000_000  # bytes read and discarded of a request that is too large
 
@@ -102,13 +103,17 @@ class BoundedReceive:
         return HTTPException(413, sentence, {"Connection": "close"})
 
     async def discard(self) -> None:
-        """Read the rest of a request, up to a limit; otherwise the client gets a reset instead of the answer."""
+        """Read the rest of a request, up to limits of bytes and time.
+
+        Otherwise the client gets a reset instead of the answer.
+        """
         left = DISCARDED_BYTES
         with contextlib.suppress(TimeoutError):
-            while left > 0 and not self.is_complete:
-                message = await asyncio.wait_for(self.receive(), LIMITS.silence_seconds)
-                left -= len(message.get("body", b""))
-                self.is_complete = not message.get("more_body", False)
+            async with asyncio.timeout(FIRST_SECONDS):
+                while left > 0 and not self.is_complete:
+                    message = await asyncio.wait_for(self.receive(), LIMITS.silence_seconds)
+                    left -= len(message.get("body", b""))
+                    self.is_complete = not message.get("more_body", False)
 
 
 # The request that this task handles; None in another Gradio app of the process, which has no Guard.
@@ -143,11 +148,10 @@ async def check_body(receive: Receive, path: str) -> Receive:
     else:
         if check:
             check(data)
-    given = iter([{"type": "http.request", "body": body, "more_body": False}])
+    given: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive_again() -> Message:
-        message = next(given, None)
-        return message if message is not None else await receive()
+        return given.pop() if given else await receive()  # it keeps no copy of the body
 
     return receive_again
 
@@ -170,12 +174,17 @@ def count_items(body: bytes) -> int:
 def check_message(data: Any) -> None:
     """Reject what is no request or notification of MCP; the MCP package would answer with a page about its own types.
 
+    What comes besides the arguments of a tool, such as `_meta`, waits in memory with the message, so it must be small.
+
     Raises:
-        HTTPException: 400.
+        HTTPException: 400; 422 if there is too much besides the arguments.
     """
     is_message = isinstance(data, dict) and data.get("jsonrpc") == "2.0" and isinstance(data.get("method"), str)
     if not (is_message and isinstance(data.get("params"), dict | None)):
         raise HTTPException(400, NO_MESSAGE)
+    params = {name: value for name, value in (data.get("params") or {}).items() if name != "arguments"}
+    if estimate_memory(data | {"params": params}) > SMALL:
+        raise HTTPException(422, LARGE_MESSAGE)
 
 
 BODY_CHECKS = {f"{API}/run/": check_data, f"{API}/mcp": check_message}

@@ -176,7 +176,8 @@ class ToolServer(mcp.GradioMCPServer):
         request = Request({**scope, "path": scope["path"].split(f"{API}/mcp")[0] + f"{API}/queue/join"})
         session, queue = f"mcp-{uuid.uuid4().hex}", self.blocks._queue
         body = PredictBodyInternal(fn_index=fn._id, data=data, session_hash=session, request=request)
-        await queue.push(body, request, None)
+        kept = len(await context.request.body())  # as long as the tool runs
+        await queue.push(body, request, None, kept)
         messages = queue.pending_messages_per_session[session]
         try:
             while not isinstance(message := await messages.get(), ProcessCompletedMessage):

@@ -199,29 +199,46 @@ def add_visitor(model: Recommender) -> gr.JSON:
                 remove = gr.Button("Remove my rating", size="md", min_width=120)
                 restart = gr.Button("Start over", size="md", min_width=120)
             ratings = gr.JSON({}, visible=False, label="Your ratings")
+            order = gr.JSON([], visible=False, label="Their order")  # a browser sorts the keys of the ratings by number
         with gr.Column():
             best = add_list(model, config.unit, "You may like (▲ ▼: what your newest rating changed)")
             why = gr.HTML(label="Why this one comes first", elem_classes=ANNOUNCED)
             rated = add_list(model, config.unit, "You rated", elem_classes="rated")  # last, as it grows
 
     @show_errors
-    def rate(given: Ratings, chosen: int | str | None, value: float) -> dict[str, float]:
-        return add_rating(model, given, chosen, value)
+    def rate(given: Ratings, known: Any, chosen: int | str | None, value: float) -> tuple[list[str], dict[str, float]]:
+        rated = add_rating(model, put_in_order(given, known), chosen, value)
+        return list(rated), rated
 
     @show_errors
-    def forget(given: Ratings, chosen: int | str | None) -> dict[str, float]:
-        return remove_rating(model, given, chosen)
+    def forget(given: Ratings, known: Any, chosen: int | str | None) -> tuple[list[str], dict[str, float]]:
+        left = remove_rating(model, put_in_order(given, known), chosen)
+        return list(left), left
 
     @show_errors
-    def show(given: Ratings) -> tuple[Table, Table, str]:
-        return recommend_for(model, given)
+    def show(given: Ratings, known: Any) -> tuple[Table, Table, str]:
+        return recommend_for(model, given, known)
 
-    add.click(rate, [ratings, movie, stars], ratings, api_visibility="private")
-    remove.click(forget, [ratings, movie], ratings, api_visibility="private")
-    restart.click(dict, None, ratings, api_visibility="private")
-    ratings.change(show, ratings, [rated, best, why], api_visibility="private", show_progress="hidden")
-    show_first_answer([rated, best, why], lambda: show({}))
+    kept = [order, ratings]
+    # A second click waits for the ratings with the first; by default, Gradio would ignore it.
+    waiting: dict[str, Any] = {"trigger_mode": "always_last", "api_visibility": "private"}
+    add.click(rate, [ratings, order, movie, stars], kept, **waiting)
+    remove.click(forget, [ratings, order, movie], kept, **waiting)
+    restart.click(lambda: ([], {}), None, kept, api_visibility="private")
+    ratings.change(show, [ratings, order], [rated, best, why], api_visibility="private", show_progress="hidden")
+    show_first_answer([rated, best, why], lambda: show({}, []))
     return ratings
+
+
+def put_in_order(given: Ratings, order: Any) -> Ratings:
+    """Return a visitor's ratings in an order of movie ids; those that it lacks come last.
+
+    Both come from the page, so they may be anything.
+    """
+    if not isinstance(given, dict) or not isinstance(order, list):
+        return given
+    first = [movie_id for movie_id in order if isinstance(movie_id, str) and movie_id in given]
+    return {movie_id: given[movie_id] for movie_id in (*first, *given)}
 
 
 def add_rating(model: Recommender, given: Ratings, movie: int | str | None, stars: float) -> dict[str, float]:
@@ -258,18 +275,25 @@ def mark_changes(before: Scored, after: Scored) -> Scored:
     return marked
 
 
-def recommend_for(model: Recommender, given: Ratings) -> tuple[Table, Table, str]:
+def recommend_for(model: Recommender, given: Ratings, order: Any = None) -> tuple[Table, Table, str]:
     """Return a visitor's ratings and recommendations as tables, and an explanation of the first one as HTML.
 
-    What the newest rating, which comes first, has changed in the recommendations is marked.
+    What the newest rating has changed in the recommendations is marked, if it is known which one that is.
+
+    Args:
+        model: the model.
+        given: the ratings.
+        order: the ids of the rated movies as text, the newest rating first; empty if it is unknown, as for a link.
 
     Raises:
         BadInput: a movie is unknown, or stars lie outside the scale.
     """
-    visitor = model.fold_in({} if given is None else given)
+    ordered = put_in_order(given, order)
+    visitor = model.fold_in({} if ordered is None else ordered)
     rated = [(movie_id, model.movies[movie_id].title, value) for movie_id, value in visitor.ratings.items()]
-    best = model.recommend(visitor, 10)
-    before = model.recommend(model.fold_in(dict(islice(visitor.ratings.items(), 1, None))), 10) if rated else best
+    best = before = model.recommend(visitor, 10)
+    if isinstance(order, list) and order[:1] == list(ordered or {})[:1]:
+        before = model.recommend(model.fold_in(dict(islice(visitor.ratings.items(), 1, None))), 10)
     tables = (make_scores_table(model, scored, model.config.unit) for scored in (rated, mark_changes(before, best)))
     return *tables, explain_first(model, visitor, best)
 

@@ -127,7 +127,7 @@ def add_link(
     kinds = json.dumps({name: find_kind(component) for name, component in inputs.items()})
     note = add_copy(inputs)
     if isinstance(answer, gr.Label):
-        add_card(answer, headline, inputs.get("text"))
+        add_card(answer, headline, inputs["text"] if [*inputs] == ["text"] else None)
     received, filled = (gr.JSON(visible=False, label="The input of a link") for _ in range(2))
     opened = gr.HTML(js_on_load=START % words, visible="hidden")
     private = {"api_visibility": "private", "show_progress": "hidden"}

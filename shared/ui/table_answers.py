@@ -79,7 +79,8 @@ def add_curve(model: Model) -> tuple[gr.Dropdown, gr.LinePlot]:
 def name_axis(model: Model) -> str:
     """Return JavaScript that names the axis of the plot after the column in the JSON of make_curve."""
     labels = json.dumps({name: get_label(model.config, name) for name in model.curved})
-    return f"found => {{ const texts = {labels}; return {{ __type__: 'update', x_title: texts[found.column] }} }}"
+    named = f"found && {{ x_title: {labels}[found.column] }}"
+    return f"found => ({{ __type__: 'update', ...({named}) }})"
 
 
 def make_curve(model: Model, row: Mapping[str, Any], column: str) -> tuple[dict[str, Any], pd.DataFrame]:

@@ -127,12 +127,12 @@ def clear(event: Callable[..., Any], outputs: Sequence[gr.components.Component])
     event(None, None, list(outputs), js=f"() => {begin}", api_visibility="private", show_progress="hidden")
 
 
-def clear_after_error(event: Callable[..., Any], outputs: Sequence[gr.components.Component]) -> None:
-    """Reset components like `clear`, but on the server, which also removes Gradio's error marks.
+def clear_after_error(event: Callable[..., Any], outputs: Sequence[gr.components.Component]) -> Any:
+    """Reset components like `clear`, but on the server, which also removes Gradio's error marks; return the event.
 
     Args:
         event: an event, such as predicted.failure.
         outputs: two or more components.
     """
     begin = tuple(each.value if isinstance(each.value, str) else None for each in outputs)
-    event(lambda: begin, None, list(outputs), api_visibility="private", show_progress="hidden")
+    return event(lambda: begin, None, list(outputs), api_visibility="private", show_progress="hidden")

@@ -8,7 +8,6 @@ from ..markdown import escape_markdown
 from ..tables import Table, read_csv, read_lines
 from ..text import strip_invisible
 from ..text_classifier import TextClassifierConfig, TextClassifierExplanation
-from ..tokens import clean_text
 from .explanations import format_percent
 
 STRONGEST = 0.55  # opacity of a colour behind a text
@@ -82,14 +81,3 @@ def find_tapped(why: TextClassifierExplanation, tap: gr.SelectData) -> int | Non
         return None
     piece, value = why.parts[index]
     return index if value is not None and " " in piece.strip() else None
-
-
-def is_about(found: dict[str, list[dict[str, str]]] | None, text: str) -> bool:
-    """Return True if a JSON explanation belongs to this text, or if there is no explanation.
-
-    Both come from the page, so they may be anything.
-    """
-    try:
-        return found is None or "".join(piece["text"] for piece in found["parts"]) == clean_text(text)
-    except (BadInput, TypeError, LookupError):
-        return False

@@ -21,6 +21,7 @@ from shared.ui.components import add_picture_input, add_picture_output, require_
 from shared.ui.explanations import draw_evidence
 from shared.ui.first_answer import show_first_answer
 from shared.ui.headline import add_headline
+from shared.ui.newest import ask, explain_newest
 from shared.ui.quality import add_quality_tab
 
 HERE = Path(__file__).parent
@@ -100,14 +101,13 @@ with Page(model, title=config.about.title) as demo:
     add_end(model)
 
     shown, why = [answer_json, headline, answer], [why_json, overlay, words]
-    live = {"trigger_mode": "always_last", "show_progress": "hidden"}
     # "change" fires once for an upload, a webcam photo, a paste, an example, and when the picture is cleared. Several
     # requests may run, because one does not use all cores all the time.
-    predicted = image.change(predict, image, shown, api_name="predict", concurrency_limit=4, **live)
+    live = {"concurrency_limit": 4, "show_progress": "hidden"}
+    predicted = ask([image.change], predict, image, shown, why, api_name="predict", **live)
     clear(predicted.success, why)
-    predicted.success(explain, image, why, api_name="explain", **live)
-    for event in (image.clear, predicted.failure):
-        clear_after_error(event, [*shown, *why])
+    explain_newest(predicted.success, explain, image, why, api_name="explain", show_progress="hidden")
+    clear_after_error(image.clear, [*shown, *why])
     many.answer_with(batch)
     show_first_answer([*shown, *why], lambda: [*predict(examples[0][1]), *explain(examples[0][1])])
 

@@ -12,9 +12,10 @@ import pandas as pd
 from shared.markdown import escape_markdown
 from shared.space import load_space_model
 from shared.tables import read_csv
-from shared.ui import Page, add_batch_tab, add_end, add_json, clear, clear_after_error, introduce, movies, show_errors
+from shared.ui import Page, add_batch_tab, add_end, add_json, clear, introduce, movies, show_errors
 from shared.ui.batch import answer_rows
 from shared.ui.first_answer import show_first_answer
+from shared.ui.newest import ask, explain_newest
 from shared.ui.quality import add_quality_tab
 
 model = load_space_model(Path(__file__).parent / "model")
@@ -110,17 +111,15 @@ with Page(model, title=config.about.title) as demo:
     add_end(model)
 
     # The model checks all values with clear errors. Gradio's own checks would take a thread for each.
-    live = {"trigger_mode": "always_last", "preprocess": False, "show_progress": "hidden"}
-    asked = [*([user.submit, user.blur] if config.users else [ratings.change]), movie.change, filled]
-    predicted = gr.on(asked, predict, [user, movie], [answer_json, answer], api_name="predict", **live)
+    live: dict[str, Any] = {"preprocess": False, "show_progress": "hidden"}
+    events = [*([user.submit, user.blur] if config.users else [ratings.change]), movie.change, filled]
     why = [why_json, bars, best_json, for_user]
-    clear(predicted.success, why)
-    clear_after_error(predicted.failure, [answer_json, answer, *why])  # results of another pair
-    predicted.success(explain, [user, movie], [why_json, bars], api_name="explain", **live)
+    predicted = ask(events, predict, [user, movie], [answer_json, answer], why, api_name="predict", **live)
+    clear(predicted.success, why)  # results of another pair
+    explain_newest(predicted.success, explain, [user, movie], [why_json, bars], api_name="explain", **live)
     whom, ten = movies.add_hidden_inputs(model, user)
-    predicted.success(advise, [*whom, ten], [best_json, for_user], api_name="recommend", **live)
-    found = like.change(similar, [like, ten], [similar_json, near], api_name="similar", **live)
-    clear_after_error(found.failure, [similar_json, near])
+    explain_newest(predicted.success, advise, [*whom, ten], [best_json, for_user], api_name="recommend", **live)
+    ask([like.change], similar, [like, ten], [similar_json, near], api_name="similar", **live)
     table.answer_with(batch)
     pair, whose = (user.value, movie.value), (user.value, None) if config.users else (None, dict[str, float]())
     show_first_answer([answer_json, answer, *why], lambda: [*predict(*pair), *explain(*pair), *recommend(*whose)])

@@ -13,11 +13,12 @@ import pandas as pd
 from shared.markdown import escape_markdown
 from shared.space import load_space_model
 from shared.tables import read_csv
-from shared.ui import Page, add_batch_tab, add_end, add_json, clear, clear_after_error, introduce, show_errors
+from shared.ui import Page, add_batch_tab, add_end, add_json, clear, introduce, show_errors
 from shared.ui.batch import answer_rows
 from shared.ui.feedback import add_feedback
 from shared.ui.first_answer import show_first_answer
 from shared.ui.forms import add_form, expand_row, list_form_events, make_template, name_group
+from shared.ui.newest import ask, explain_newest
 from shared.ui.quality import add_quality_tab
 from shared.ui.share import add_link
 from shared.ui.table_answers import add_answer, add_curve, draw_explanation, make_curve, name_axis, show_answer
@@ -86,16 +87,15 @@ with Page(model, title=config.about.title) as demo:
     add_end(model)
 
     # The model checks all values with clear errors. Gradio's own checks would take a thread for each field.
-    live = {"trigger_mode": "always_last", "preprocess": False, "show_progress": "hidden"}
+    live = {"preprocess": False, "show_progress": "hidden"}
     changed = [*list_form_events(form), filled]
-    predicted = gr.on(changed, predict, form, [answer_json, answer], api_name="predict", **live)
     why = [why_json, bars, curve_json, curve]
+    predicted = ask(changed, predict, form, [answer_json, answer], why, api_name="predict", **live)
     clear(predicted.success, why)  # only after success, so that an error is shown once
-    clear_after_error(predicted.failure, [answer_json, answer, *why])
-    predicted.success(explain, form, [why_json, bars], api_name="explain", **live)
+    explain_newest(predicted.success, explain, form, [why_json, bars], api_name="explain", **live)
     varied = [(predicted.success, {"api_name": "what_if"}), (column.change, {"api_visibility": "private"})]
     for event, names in varied if model.curved else ():
-        drawn = event(what_if, [*form, column], [curve_json, curve], **names, **live)
+        drawn = explain_newest(event, what_if, [*form, column], [curve_json, curve], about=form, **names, **live)
         drawn.success(None, curve_json, curve, js=name_axis(model), api_visibility="private", show_progress="hidden")
     many.answer_with(batch)
     row = [field.value for field in form]

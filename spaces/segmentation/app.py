@@ -18,6 +18,7 @@ from shared.ui.components import add_picture_input, add_picture_output, require_
 from shared.ui.explanations import draw_evidence, draw_share_bars, format_percent
 from shared.ui.first_answer import show_first_answer
 from shared.ui.headline import ANNOUNCED
+from shared.ui.newest import ask, explain_newest
 from shared.ui.quality import add_quality_tab
 from shared.ui.regions import Regions, answer_with_masks, draw_picture, draw_regions, keep_mask
 
@@ -112,13 +113,11 @@ with Page(model, title=config.about.title) as demo:
 
     shown, why = [answer_json, mask, seen, bars], [why_json, doubt, words]
     # "change" fires once for an upload, a webcam photo, a paste, an example, and when the picture is cleared.
-    live = {"trigger_mode": "always_last"}
     waiting = {"show_progress": "minimal", "show_progress_on": seen}  # elsewhere, the seconds would be announced
-    predicted = image.change(predict, image, shown, api_name="predict", **waiting, **live)
+    predicted = ask([image.change], predict, image, shown, why, api_name="predict", **waiting)
     clear(predicted.success, why)
-    predicted.success(explain, image, why, api_name="explain", show_progress="hidden", **live)
-    for event in (image.clear, predicted.failure):
-        clear_after_error(event, [*shown, *why])
+    explain_newest(predicted.success, explain, image, why, api_name="explain", show_progress="hidden")
+    clear_after_error(image.clear, [*shown, *why])
     # Only in the browser; see .regions in shared/ui/style.css.
     set_cover = "value => { document.documentElement.style.setProperty('--cover', value / 100) }"
     cover.input(None, cover, js=set_cover, api_visibility="private")

@@ -3,6 +3,7 @@
 Run it: python spaces/sentiment/app.py, or with hot reload: gradio spaces/sentiment/app.py
 """
 
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from shared.ui.batch import answer_rows
 from shared.ui.feedback import add_feedback
 from shared.ui.first_answer import show_first_answer
 from shared.ui.headline import add_headline
+from shared.ui.newest import ask, explain_newest
 from shared.ui.quality import add_quality_tab
 from shared.ui.share import add_link
-from shared.ui.texts import add_parts, colour_parts, describe_parts, find_tapped, is_about, read_texts, require_text
+from shared.ui.texts import add_parts, colour_parts, describe_parts, find_tapped, read_texts, require_text
 
 model = load_space_model(Path(__file__).parent / "model")
 config = model.config
@@ -79,11 +81,6 @@ def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, i
     return answer_rows(read_texts(file), model, progress, chunk=64)
 
 
-def drop_if_old(text: str, found: dict[str, Any] | None) -> tuple[Any, ...]:
-    """Remove an explanation that arrived after the text had changed."""
-    return (gr.skip(),) * 3 if is_about(found, text) else (None, None, NO_PARTS)
-
-
 with Page(model, title=config.about.title) as demo:
     introduce(model)
     with gr.Row():
@@ -109,19 +106,16 @@ with Page(model, title=config.about.title) as demo:
     add_end(model)
 
     shown, why = [answer_json, headline, answer], [why_json, parts, words]
-    answered = text.change(predict, text, shown, api_name="predict", trigger_mode="always_last", show_progress="hidden")
     clear(text.change, why)  # explanations of another text
-    clear_after_error(answered.failure, [*shown, *why])
-    asked = button.click(explain, [text, part], why, api_name="explain", show_progress="minimal")
+    ask([text.change], predict, text, shown, why, api_name="predict", show_progress="hidden")
+    explain_text = partial(explain_newest, outputs=why, about=text, show_progress="minimal")
+    asked = explain_text(button.click, explain, [text, part], api_name="explain")
     # On a phone, the words are below the visible area. (scroll_to_output= would scroll to the JSON in a hidden tab.)
     scroll = "() => document.querySelector('.parts').scrollIntoView({ block: 'nearest' })"
     asked.success(None, js=scroll, api_visibility="private")
     clear_after_error(asked.failure, why)
-    private = {"api_visibility": "private", "trigger_mode": "always_last"}
-    of_example = examples.load_input_event.then(explain, text, why, show_progress="minimal", **private)
-    closer = parts.select(explain_part, text, why, show_progress="minimal", **private)
-    for explained in (asked, of_example, closer):
-        explained.success(drop_if_old, [text, why_json], why, show_progress="hidden", **private)
+    explain_text(examples.load_input_event.then, explain, text, api_visibility="private")
+    explain_text(parts.select, explain_part, text, api_visibility="private")
     many.answer_with(batch)
     if first:
         show_first_answer([*shown, *why], lambda: [*predict(first), *explain(first)])

@@ -14,7 +14,7 @@ import pytest
 from shared import BadInput
 from shared.errors import quote
 from shared.text import parse_number
-from shared.ui.movies import add_rating, recommend_for
+from shared.ui.movies import add_rating, put_in_order, recommend_for
 from tests.conftest import DEMOS, ROOT, load_app
 
 
@@ -209,6 +209,9 @@ def test_pages(apps, name):
         (add_rating, (rating.model, {}, 260, value)),
         (recommend_for, (rating.model, value)),
         (recommend_for, (rating.model, {"260": value})),
+        (recommend_for, (rating.model, {"260": 4}, value)),
+        (put_in_order, (value, ["260"])),
+        (put_in_order, ({"260": 4}, [value])),
     ]:
         check_outcome(ask, ask, *arguments)
 

@@ -116,6 +116,24 @@ def test_columns_are_found_however_their_names_are_joined_and_keep_their_own_nam
         assert row.cells == {"education-num": "3"}
 
 
+@pytest.mark.parametrize("header", ["x.1", "x_1", "X 1"])
+def test_two_columns_are_never_read_from_one(file, header):
+    required = ["x.1", "x_1"]
+    missing = "x.1" if header == "x_1" else "x_1"
+    with pytest.raises(BadInput, match=f"lacks the column {missing}; its first line has: {header}."):
+        read_csv(file(f"{header}\n5\n"), required)
+    (row,) = read_csv(file("X-1,x_1\n5,6\n"), required)
+    assert row.cells == {"x.1": "5", "x_1": "6"}
+
+
+def test_columns_without_a_name_get_one_that_is_free(file):
+    (row,) = read_csv(file("column 2,,,text,,column 7\n1,2,3,4,5,6\n"), ["text"])
+    assert [*row.cells] == ["column 2", "column 3", "column 4", "text", "column 5", "column 7"]
+    many = ",".join(["", *(f"column {number}" for number in range(50_000)), *[""] * 50_000, "text"])
+    with pytest.raises(BadInput, match="100,002 columns; keep at most 200"):
+        read_csv(file(f"{many}\n"), ["text"])
+
+
 def test_a_column_that_may_be_either_of_two_is_asked_for(file):
     with pytest.raises(BadInput, match="the column text more than once: 'Text' and 'TEXT'; rename all but one"):
         read_csv(file("Text,TEXT\na,b\n"), ["text"])

@@ -149,9 +149,13 @@ def test_a_german_browser_sees_no_english_text(page, gallery_url, tmp_path):
             page.get_by_role("button", name="Bewertung hinzufügen").click()
             page.get_by_text(re.compile(": 4 Sterne$")).wait_for()
             assert find_english(page) == []
+            choose_movie(page, "Ein schon gesehener Film", "Pretty Woman")
+            page.get_by_role("button", name="Bewertung hinzufügen").click()
+            page.get_by_text("· neu").locator("visible=true").first.wait_for()
+            assert find_english(page) == []
     given = {"ratings": {"593": 1, "296": 5, "260": 2, "1": 4, "318": 3}, "movie": 593, "user": 15}
     page.goto(f"{gallery_url}/rating#input={quote(json.dumps(given))}")
-    page.get_by_text("· neu").first.wait_for()
+    page.get_by_text("Die Eingabe stammt").first.wait_for()
     assert find_english(page) == []
     page.goto(f"{gallery_url}/cat_dog")
     find_example(page, "ein Löwe").click()
@@ -285,12 +289,27 @@ def test_salary_answers_a_csv(page, gallery_url, person, tmp_path):
     assert page.get_by_text('"answered"').count() == table.count() == 0
 
 
+def choose_movie(page, label, typed):
+    box = page.get_by_label(label)
+    box.fill(typed)
+    box.press("Enter")
+
+
 def test_rating_recommends_to_a_visitor(page, gallery_url):
     page.goto(f"{gallery_url}/rating")
     page.get_by_role("button", name="Add my rating").click()
     page.get_by_text(re.compile(r": 4 stars$")).wait_for()
     assert page.locator(".bars-bar").count() >= 2
-    page.locator(".rated").get_by_text("4.00").locator("visible=true").first.wait_for()
+    rows = page.locator(".rated").get_by_text(re.compile(r"\(\d{4}\)$")).locator("visible=true")
+    rows.get_by_text("Forrest Gump").first.wait_for()
+    held = hold_back(page, ["rate"])
+    for title in ("The Matrix (1999)", "Pretty Woman (1990)"):
+        choose_movie(page, "Movie that you know", title)
+        page.get_by_role("button", name="Add my rating").click()
+        await_held(page, held, 1)
+    release(page, held)
+    page.locator(".rated").get_by_text("4.00").locator("visible=true").nth(2).wait_for()
+    assert re.match("Pretty Woman", rows.first.inner_text())  # whose id is in the middle
     places = [page.locator(".rated"), page.get_by_text("You may like").locator("visible=true").first]
     mine, best = (place.bounding_box()["y"] for place in places)
     assert mine > best
@@ -557,6 +576,36 @@ def release(page, held):
 
 
 @at_one_width
+def test_what_a_visitor_does_meanwhile_is_answered(page, gallery_url):
+    page.goto(f"{gallery_url}/sentiment")
+    page.get_by_text("What you say stays in this browser").wait_for()
+    box, button = page.get_by_label("Your text"), page.get_by_role("button", name="Which words decided it?")
+    held = hold_back(page, ["sentiment"])
+    box.fill("")  # which is refused
+    await_held(page, held, 1)
+    box.fill("A terrible film.")
+    page.get_by_role("button", name="Yes", exact=True).click()  # the answer on the page is about another text
+    page.get_by_text("There is no answer yet.").wait_for()
+    page.get_by_role("button", name="Save this answer as a picture").click()
+    page.get_by_text("There is no answer to save yet.").wait_for()
+    release(page, held)
+    page.get_by_role("heading", name="Negative").wait_for()
+    page.get_by_role("button", name="Yes", exact=True).click()
+    page.get_by_text("1 answer is kept in this browser.").wait_for()
+    (kept,) = page.evaluate("Object.values(localStorage).map(JSON.parse)[0]")
+    assert kept == ['["A terrible film."]', "neg"]
+    held = hold_back(page, ["sentiment_explain"])
+    button.click()
+    await_held(page, held, 1)
+    box.fill("A wonderful film.")
+    page.get_by_role("heading", name="Positive").wait_for()
+    button.click()
+    release(page, held)
+    page.locator(".token", has_text="wonderful").first.wait_for()
+    assert page.locator(".token", has_text="terrible").count() == 0
+
+
+@at_one_width
 def test_no_old_explanation_is_shown_beside_a_new_person(page, gallery_url):
     page.goto(f"{gallery_url}/salary")
     bars = page.locator(".bars").locator("visible=true")
@@ -587,6 +636,16 @@ def test_no_old_explanation_is_shown_beside_a_new_picture(page, gallery_url):
     assert page.get_by_text("The map appears here.").count() == 1
     release(page, held)
     words.wait_for()
+    held = hold_back(page, ["cat_dog_explain"])
+    find_example(page, "a lion").click()
+    page.get_by_role("heading", name=re.compile("^It is neither")).wait_for()
+    await_held(page, held, 1)
+    page.get_by_label("Remove Image").click()
+    page.get_by_role("heading", name="Choose a picture").wait_for()
+    with page.expect_response("**/queue/data*"):
+        release(page, held)
+    page.wait_for_timeout(800)
+    assert words.count() == 0
 
 
 @at_one_width

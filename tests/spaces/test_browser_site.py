@@ -552,6 +552,14 @@ def test_a_written_cell_is_read_as_it_was(run):
     assert [found["row"]["a"] for found in run("./js/tables.js", "readCsv", text, ["a"])] == cells
 
 
+def test_two_columns_are_never_read_from_one(run):
+    for header, missing in (("x.1", "x_1"), ("x_1", "x.1"), ("X 1", "x_1")):
+        with pytest.raises(Exception, match=f"lacks the column {missing}; its first line has: {header}."):
+            run("./js/tables.js", "readCsv", f"{header}\n5\n", ["x.1", "x_1"])
+    (found,) = run("./js/tables.js", "readCsv", "X-1,,,x_1\n5,,,6\n", ["x.1", "x_1"])
+    assert (found["row"]["x.1"], found["row"]["x_1"]) == ("5", "6")
+
+
 def test_a_table_of_many_columns_is_read(run):
     names = [f"c{number}" for number in range(100_000)]
     found = run("./js/tables.js", "readCsv", ",".join(names) + "\n" + ",".join("1" for _ in names), ["c5"])

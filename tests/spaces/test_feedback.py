@@ -1,6 +1,7 @@
 """What visitors say about answers stays in their browser, and its CSV is data for the training recipes."""
 
 import json
+import re
 
 import pytest
 
@@ -88,6 +89,9 @@ def test_answers_about_rows_stay_in_the_browser_and_can_be_trained_on(page, gall
     )
     path = download(page, tmp_path / "answers.csv")
     assert sent == []
+    page.get_by_label(re.compile("^Age")).fill("60")  # it is asked about when the field is left
+    page.get_by_role("button", name="Yes", exact=True).click()
+    page.get_by_text("There is no answer yet.").wait_for()
     found = own_rows.read_own_rows(path, None, DataOptions(), 42)
     assert (found.target, set(found.labels)) == ("label", set(salary.config.labels))
     assert {"age", "hours-per-week"} <= set(found.train.table.columns)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from shared import __version__
 from shared.ui import mcp_tools
-from shared.ui.http_body import NO_MESSAGE
+from shared.ui.http_body import LARGE_MESSAGE, NO_MESSAGE
 from tests.conftest import MCP, ROOT, load_app, mount_app, serve_app
 
 CAT = (ROOT / "spaces/cat_dog/examples/cat.png").read_bytes()
@@ -342,6 +342,9 @@ def test_requests_are_bounded(mcp_url):
         assert refused.json()["detail"].startswith("The JSON is nested too deeply")
     assert post(mcp_url, b"[" * 100_000).json()["detail"].endswith("may have at most 20,000 items in total.")
     assert post(mcp_url, b"{").status_code == 400
+    body = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"_meta":{"a":"%b"}}}'
+    refused = post(mcp_url, body % (b"x" * 100_000))
+    assert (refused.status_code, refused.json()) == (422, {"detail": LARGE_MESSAGE})
 
 
 @needs_mcp

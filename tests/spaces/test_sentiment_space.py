@@ -245,11 +245,3 @@ def test_an_explanation_is_cleared_with_its_text(page, url, way):
         page.get_by_text("to see them in colour").wait_for()
         page.wait_for_timeout(1000)
         assert page.locator(".token").count() == 0
-
-
-@pytest.mark.parametrize(("text", "is_current"), [(f" {GOOD}\u200b ", True), (BAD, False), ("", False), (None, False)])
-def test_an_explanation_that_comes_late_is_dropped(app, text, is_current):
-    found, *_ = app.explain(GOOD)
-    dropped = app.drop_if_old(text, found)
-    assert (dropped == (None, None, app.NO_PARTS)) == (not is_current)
-    assert app.drop_if_old(text, None) != (None, None, app.NO_PARTS)

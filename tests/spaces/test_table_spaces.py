@@ -214,11 +214,32 @@ def test_what_the_newest_rating_changed_is_marked(rating):
     lists = ["abcd", "bace"]
     before, after = ([(letter, letter.upper(), 4.0) for letter in letters] for letters in lists)
     assert [title for _, title, _ in movies.mark_changes(before, after)] == ["B ▲1", "A ▼1", "C", "E · new"]
-    _, first, _ = movies.recommend_for(rating, {})
+    _, first, _ = movies.recommend_for(rating, {}, [])
     assert not first.data["movie"].str.contains("[▲▼·]").any()
     given = {"593": 1, "296": 5, "260": 2, "1": 4, "318": 3}
-    _, shown, _ = movies.recommend_for(rating, given)
+    _, shown, _ = movies.recommend_for(rating, given, [*given])
     pattern = r"(?: ▲\d| ▼\d| · new)$"
     assert shown.data["movie"].str.contains(pattern).any()
     plain = [title for _, title, _ in rating.recommend(rating.fold_in(given), 10)]
     assert shown.data["movie"].str.replace(pattern, "", regex=True).tolist() == plain
+    for unknown in ([], None, "593", {"593": 0}, ["9"], [593]):  # as for the ratings of a link
+        assert movies.recommend_for(rating, given, unknown)[1].data["movie"].tolist() == plain
+
+
+def send(ratings):
+    """Ratings after JavaScript, which sorts the keys of an object that are whole numbers."""
+    return {key: ratings[key] for key in sorted(ratings, key=int)}
+
+
+@pytest.mark.parametrize("rated", [["1", "318", "2571"], ["2571", "318", "1"], ["318", "2571", "1"]])
+def test_the_newest_rating_is_known_whatever_its_id_is(rating, rated):
+    ratings, order = {}, []
+    for number, movie_id in enumerate(rated):
+        ratings = movies.add_rating(rating, movies.put_in_order(send(ratings), order), movie_id, 1 + 2 * number)
+        order = list(ratings)
+    assert order == rated[::-1]
+    mine, best, _ = movies.recommend_for(rating, send(ratings), order)
+    assert mine.data["movie"].tolist() == [rating.movies[int(movie_id)].title for movie_id in order]
+    after, older = rating.recommend(rating.fold_in(ratings), 10), {each: ratings[each] for each in order[1:]}
+    marked = movies.mark_changes(rating.recommend(rating.fold_in(older), 10), after)
+    assert best.data["movie"].tolist() == [title for _, title, _ in marked]

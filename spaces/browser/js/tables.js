@@ -276,7 +276,7 @@ export function readCsv(text, columns = [], most = MAX_ROWS) {
   const [firstLine] = content.slice(content.lastIndexOf("\n", content.search(/\S/)) + 1).split(LINE_END, 1);
   const fitness = (delimiter) => {
     const [{ cells: names } = { cells: [] }] = split(delimiter, firstLine); // which may end within a cell
-    return 1e6 * columns.filter((column) => findColumn(names, column).length).length + names.length;
+    return 1e6 * findColumns(names, columns).filter((places) => places.length).length + names.length;
   };
   const delimiter = given ?? Object.keys(DELIMITERS).reduce((best, one) => (fitness(one) > fitness(best) ? one : best));
   const [header, ...lines] = split(delimiter, content, most + 2, start.split(LINE_END).length); // one too many shows that there are
@@ -286,7 +286,7 @@ export function readCsv(text, columns = [], most = MAX_ROWS) {
   if (!names.length) throw new BadInput("The first line has no names of columns; name them there.");
   const seen = new Set();
   const repeated = names.find((name) => name && (seen.has(name) || !seen.add(name)));
-  const places = columns.map((column) => findColumn(names, column));
+  const places = findColumns(names, columns);
   const absent = columns.filter((_, index) => !places[index].length);
   if (absent.length) {
     const which = `column${absent.length > 1 ? "s" : ""} ${absent.join(", ")}`;
@@ -315,11 +315,18 @@ export function readCsv(text, columns = [], most = MAX_ROWS) {
   });
 }
 
-/** Return the places of a column among names: of the name itself, else of those that differ in case and separators. */
-function findColumn(names, column) {
+/** Return the places of each column among names: of the name itself, else of those that differ in case and separators, and
+ * that no other column has. */
+function findColumns(names, columns) {
   const loosen = (name) => normaliseName(name).replace(/[-_. ]/g, "");
-  if (names.includes(column)) return [names.indexOf(column)];
-  return range(names.length).filter((index) => loosen(names[index]) === loosen(column));
+  const exact = columns.map((column) => names.indexOf(column));
+  const taken = new Set(exact);
+  return columns.map((column, index) => {
+    if (exact[index] >= 0) return [exact[index]];
+    const found = range(names.length).filter((place) => !taken.has(place) && loosen(names[place]) === loosen(column));
+    if (found.length === 1) taken.add(found[0]);
+    return found;
+  });
 }
 
 const BLANKS = /^[\p{Cc}\p{Cf}\p{Mn}\p{Zl}\p{Zp}\p{Zs}\u115f\u1160\u2800\u3164\uffa0]+/u;

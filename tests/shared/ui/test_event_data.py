@@ -12,7 +12,7 @@ from shared.text_classifier import TextClassifierExplanation
 from shared.ui import http_body
 from shared.ui.fair_queue import EVENT_ITEMS
 from shared.ui.http_body import count_items
-from shared.ui.texts import find_tapped, is_about
+from shared.ui.texts import find_tapped
 from tests.conftest import launch_app, set_limits
 
 MANY = b"[" + b"[]," * 30_000 + b"[]]"
@@ -100,13 +100,6 @@ def test_a_tap_on_no_part_is_none(index, value, found):
     why = TextClassifierExplanation.__new__(TextClassifierExplanation)
     object.__setattr__(why, "parts", parts)
     assert find_tapped(why, Tap(index, value)) == found
-
-
-@pytest.mark.parametrize("junk", [True, 5, "x", [], {}, {"parts": 5}, {"parts": [5]}, {"parts": [{"text": 5}]}])
-def test_what_is_no_explanation_belongs_to_no_text(junk):
-    assert not is_about(junk, "A good film.")
-    assert is_about({"parts": [{"text": "A good "}, {"text": "film."}]}, "A good film.")
-    assert not is_about({"parts": [{"text": "A"}]}, 5)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from shared.ui.fair_queue import FairQueue, check_data, estimate_memory, find_client_address, is_uploaded
 from tests.conftest import launch_app, set_limits
 
+JSON = {"Content-Type": "application/json"}
 FILE = {"_type": "gradio.FileData"}
 
 
@@ -286,8 +287,23 @@ def test_large_requests_of_one_caller_cannot_fill_the_memory(app, monkeypatch):
 def test_the_memory_of_data_is_that_of_its_items_and_texts():
     assert estimate_memory([]) == 300
     assert estimate_memory(["abc", {"key": [1, 2.5, None]}]) == 300 * 8 + 6
+    for wide, width in (("é", 1), ("€", 2), ("😀", 4)):
+        assert abs(estimate_memory(wide + "x" * 9_999) - 300 - width * 10_000) < 50
     items = [[number, "x"] for number in range(5_000)]
     assert estimate_memory(items) > sum(map(sys.getsizeof, [*items, *(value for item in items for value in item)]))
+
+
+def test_what_nobody_reads_does_not_wait_with_an_event(app):
+    junk = "x" * 200_000
+    app.post("slow")
+    wait_until(lambda: not len(app.demo._queue))
+    body = {"data": ["x"], "session_hash": "s", "fn_index": 0, "junk": junk, "event_id": junk, "oauth_token": junk}
+    request = urllib.request.Request(f"{app.url}/gradio_api/queue/join", json.dumps(body).encode(), JSON)
+    urllib.request.urlopen(request, timeout=60).close()
+    (event,) = app.demo._queue.list_waiting()
+    for each in (event.request, event.data.request):
+        assert {"_body", "_json"}.isdisjoint(vars(each))
+    assert len(event.data.model_dump_json(exclude={"request"})) < 1_000
 
 
 def test_a_full_page_leaves_the_others_open(app, monkeypatch):

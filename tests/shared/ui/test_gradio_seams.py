@@ -42,7 +42,7 @@ SEAMS = {
     "gradio.queueing.Event": "fair_queue.py: are concurrency_id and alive still read when an event ends?",
     "gradio.queueing.EventQueue": "fair_queue.py makes one for events that are given up",
     "gradio.queueing.Queue.__init__": "fair_queue.py passes the same arguments, and replaces what is made here",
-    "gradio.queueing.Queue.push": "fair_queue.py checks its limits before: is an event still added in one step?",
+    "gradio.queueing.Queue.push": "fair_queue.py: is an event still added in one step, and its request not read later?",
     "gradio.queueing.Queue.get_events": "fair_queue.py: are places still counted by concurrency_id?",
     "gradio.queueing.Queue.start": "fair_queue.py starts a loop of its own with it",
     "gradio.queueing.Queue.start_processing": "fair_queue.py restarts it after an error",

@@ -371,6 +371,15 @@ def test_a_request_whose_client_hangs_up_is_not_answered():
         asyncio.run(http_body.check_body(receive, "/gradio_api/mcp/"))
 
 
+def test_a_body_that_has_been_read_again_is_not_kept():
+    async def receive():
+        return {"type": "http.request", "body": b'{"data": []}', "more_body": False}
+
+    again = asyncio.run(http_body.check_body(receive, "/gradio_api/queue/join"))
+    assert asyncio.run(again())["body"] == b'{"data": []}'
+    assert [] in [cell.cell_contents for cell in again.__closure__]
+
+
 def test_a_request_that_is_refused_is_forgotten_at_once(monkeypatch):
     """Not when Python next looks for garbage: until then many large ones would fill the memory."""
     errors = []
@@ -542,6 +551,19 @@ def test_of_a_refused_request_a_limited_part_is_read(monkeypatch):
 
     asyncio.run(BoundedReceive("/gradio_api/upload", receive).discard())
     assert len(sent) == 10
+
+
+def test_a_refused_request_that_never_ends_is_answered(monkeypatch):
+    monkeypatch.setattr(http_body, "FIRST_SECONDS", 0.2)
+
+    async def receive():
+        await asyncio.sleep(0.01)
+        return {"type": "http.request", "body": b"a", "more_body": True}
+
+    async def answer():
+        await asyncio.wait_for(BoundedReceive("/gradio_api/upload", receive).discard(), 10)
+
+    asyncio.run(answer())
 
 
 def test_no_cache_keeps_the_tools_of_an_agent_for_other_callers():
