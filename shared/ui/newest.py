@@ -9,6 +9,7 @@ error has come instead. docs/gradio_reports.md describes this bug.
 
 import itertools
 import json
+import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,28 +18,30 @@ import gradio as gr
 from .tabs import clear_after_error
 
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-QUESTIONS = itertools.count()  # each event that asks has a number
+# Each event that asks has a name of its own, also among those of another app that is embedded in the same site.
+APP = uuid.uuid4().hex[:8]
+NAMES = (json.dumps(f"{APP}-{number}") for number in itertools.count())
 
 # An upload is known by its path, as the browser adds other things to it.
 SPELL = "const spell = (values) => JSON.stringify(values.map((value) => value?.path ?? value ?? null))"
 ASK = """(...values) => {
     %(spell)s
-    window.asked ??= {}
-    window.asked[%(number)d] = spell(values.slice(0, %(count)d))
+    window.askedAbout ??= {}
+    window.askedAbout[%(name)s] = spell(values.slice(0, %(count)d))
     return values
 }"""
 REMEMBER = """() => {
-    window.answered ??= {}
-    window.answered[%(place)s] = window.asked[%(number)d]
+    window.answeredAbout ??= {}
+    window.answeredAbout[%(place)s] = window.askedAbout[%(name)s]
 }"""
 ASK_AGAIN = """(...values) => {
     %(spell)s
-    return spell(values) === window.asked[%(number)d] ? { __type__: "update" } : Date.now()
+    return spell(values) === window.askedAbout[%(name)s] ? { __type__: "update" } : Date.now()
 }"""
 DROP_IF_OLD = """(...values) => {
     %(spell)s
     const begin = %(begin)s
-    return spell(values) === window.asked[%(number)d] ? begin.map(() => ({ __type__: "update" })) : begin
+    return spell(values) === window.askedAbout[%(name)s] ? begin.map(() => ({ __type__: "update" })) : begin
 }"""
 
 
@@ -66,7 +69,7 @@ def ask(
         The event, as Gradio returns it.
     """
     fields = list_components(inputs)
-    words = {"spell": SPELL, "number": next(QUESTIONS), "count": len(fields), "place": name_inputs(fields)}
+    words = {"spell": SPELL, "name": next(NAMES), "count": len(fields), "place": name_inputs(fields)}
     again = gr.JSON(visible=False, label="Ask again")
     options = {"trigger_mode": "always_last", "js": ASK % words} | options
     asked = gr.on([*events, again.change], function, inputs, list(outputs), **options)
@@ -100,7 +103,7 @@ def explain_newest(
     """
     fields = list_components(inputs if about is None else about)
     begin = json.dumps([each.value for each in outputs])
-    words = {"spell": SPELL, "number": next(QUESTIONS), "count": len(fields), "begin": begin}
+    words = {"spell": SPELL, "name": next(NAMES), "count": len(fields), "begin": begin}
     options = {"trigger_mode": "always_last", "js": ASK % words} | options
     asked = event(function, inputs, list(outputs), **options)
     asked.success(None, fields, list(outputs), js=DROP_IF_OLD % words, **QUIET)
@@ -113,13 +116,13 @@ def write_is_old(inputs: Sequence[gr.components.Component]) -> str:
     The answer with which the page opens is about the values that they have now.
     """
     first = json.dumps([each.value for each in inputs])
-    answered = f"window.answered?.[{name_inputs(inputs)}] ?? spell({first})"
+    answered = f"window.answeredAbout?.[{name_inputs(inputs)}] ?? spell({first})"
     return f"{SPELL}\n    const isOld = (values) => spell(values) !== ({answered})"
 
 
 def name_inputs(inputs: Sequence[gr.components.Component]) -> str:
-    """Return a JavaScript text that names these components."""
-    return json.dumps("-".join(str(each._id) for each in inputs))
+    """Return a JavaScript text that names these components, also among those of another app."""
+    return json.dumps("-".join([APP, *(str(each._id) for each in inputs)]))
 
 
 def list_components(inputs: Any) -> list[gr.components.Component]:
