@@ -17,23 +17,23 @@ The inputs are few, and all are asked once before the first minute. Gradio names
 of temporary files must not grow at all. Deleting them sooner (GALLERY_KEPT_SECONDS) would hide files that are left
 behind, and would delete pictures of questions that wait.
 
-The echo app is asked the same kinds by as many clients before and after, while the gallery is idle.
+Each client waits for its answer before it asks again, so most of 64 soon wait for street frames, which are answered one
+at a time: the times of the others are those beside a full queue of frames, not with 64 clients of their own.
 """
 
 import argparse
-import itertools
 import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks.apps import App, require_linux, serve_echo, serve_to_strangers
+from benchmarks.apps import App, require_linux, serve_to_strangers
 from benchmarks.attacks import list_attacks
 from benchmarks.clients import read_endpoint_ids
 from benchmarks.promises import (
@@ -46,7 +46,7 @@ from benchmarks.promises import (
     format_latencies,
     format_states,
 )
-from benchmarks.questions import Question, make_echo, make_questions
+from benchmarks.questions import make_questions
 from benchmarks.serving import describe_conditions
 from benchmarks.traffic import Records, Traffic, abandon_sessions
 from shared.console import guard_output
@@ -59,7 +59,6 @@ WEIGHTS = {
 TIME_LAPSE_WEIGHTS = {
     **dict.fromkeys(WEIGHTS, 0.2), "rating": 30, "salary": 30, "page": 15, "asset": 15, "sentiment": 5, "cat_dog": 3,
 }  # fmt: skip
-ECHO_SHARE = 0.1  # of the minutes, before and after
 SAMPLE_SECONDS = 1.0
 SETTLE_SECONDS = 15.0  # until connections that nobody uses are closed
 
@@ -131,7 +130,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Run the gallery and the echo app; return the report."""
+    """Run the gallery; return the report."""
     print("Asking the models in this process ...", flush=True)
     asked = make_questions()
     with tempfile.TemporaryDirectory() as name, serve_to_strangers("gallery", Path(name)) as app:
@@ -142,12 +141,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         print("Asking every question once ...", flush=True)
         traffic.ask_all(options.clients)
         found = (measure_time_lapse if options.time_lapse else measure_minutes)(options, traffic, watch)
-    records, spans, echo = traffic.records, found.pop("spans"), found.pop("echo", {})
+    records, spans = traffic.records, found.pop("spans")
     return {
         **describe_conditions(),
         "clients": options.clients,
         **found,
-        "latencies": compute_latencies(records.took, echo),
+        "latencies": compute_latencies(records.took),
         "counts": dict(records.counts),
         "failures": {name: len(found) for name, found in records.failures.items()},
         "first_failures": {name: found[:5] for name, found in records.failures.items()},
@@ -156,17 +155,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def measure_minutes(options: argparse.Namespace, traffic: Traffic, watch: Watch) -> dict[str, Any]:
-    """Measure some minutes beside the echo app, then sessions that are abandoned."""
-    seconds = 60 * options.minutes
+    """Measure some minutes, then sessions that are abandoned."""
     warm = watch.rest(SETTLE_SECONDS)
-    with serve_echo() as app:
-        app.wait_for_answer(("text", ["an echo"], None))
-        echo = Traffic(app.url, read_endpoint_ids(app.url), map_questions(make_echo, traffic.asked), traffic.weights)
-        echo.ask_all(options.clients)
-        run_for(ECHO_SHARE * seconds, options.clients, echo)
-        states = run_for(seconds, options.clients, traffic, watch)
-        run_for(ECHO_SHARE * seconds, options.clients, echo)
-    raise_if_failed(echo.records)
+    states = run_for(60 * options.minutes, options.clients, traffic, watch)
     rested = watch.rest(SETTLE_SECONDS)
     loaded = compare_minutes(states, options.clients)
     spans = [loaded, Span("at rest, before and after the load", warm, rested, is_memory_kept=False)]
@@ -179,7 +170,7 @@ def measure_minutes(options: argparse.Namespace, traffic: Traffic, watch: Watch)
         moments["after a rest"] = watch.rest(options.rest)
         spans.append(Span(f"after {options.abandoned} abandoned sessions", rested, moments["after a rest"]))
         traffic.ask_all(options.clients)  # it still answers
-    return {"minutes": options.minutes, "echo": echo.records.took, "states": moments, "spans": spans}
+    return {"minutes": options.minutes, "states": moments, "spans": spans}
 
 
 def measure_time_lapse(options: argparse.Namespace, traffic: Traffic, watch: Watch) -> dict[str, Any]:
@@ -194,11 +185,10 @@ def measure_time_lapse(options: argparse.Namespace, traffic: Traffic, watch: Wat
     return {"states": {"at rest": warm, **moments, "at rest again": rested}, "spans": spans, **slopes}
 
 
-def run_for(seconds: float, clients: int, traffic: Traffic, watch: Watch | None = None) -> list[State]:
+def run_for(seconds: float, clients: int, traffic: Traffic, watch: Watch) -> list[State]:
     """Let clients ask for some seconds; return the states of the app, one a second."""
     end = time.monotonic() + seconds
-    name = "gallery" if watch else "echo app"
-    with tqdm(total=round(seconds), desc=name, unit="s") as bar:
+    with tqdm(total=round(seconds), desc="gallery", unit="s") as bar:
         return run(clients, traffic, watch, bar, lambda: time.monotonic() >= end, lambda: round(end - time.monotonic()))
 
 
@@ -214,7 +204,7 @@ def run_until(requests: int, clients: int, traffic: Traffic, watch: Watch) -> li
 def run(
     clients: int,
     traffic: Traffic,
-    watch: Watch | None,
+    watch: Watch,
     bar: Any,
     is_over: Callable[[], bool],
     count_left: Callable[[], int],
@@ -224,27 +214,12 @@ def run(
     threads = traffic.start(clients, is_over)
     while not is_over():
         time.sleep(SAMPLE_SECONDS)
-        if watch:
-            states.append(watch.look())
-            bar.set_postfix_str(f"{states[-1].megabytes:.0f} MB, {traffic.records.count_failures()} failures")
+        states.append(watch.look())
+        bar.set_postfix_str(f"{states[-1].megabytes:.0f} MB, {traffic.records.count_failures()} failures")
         bar.update(max(0, min(bar.total, bar.total - count_left()) - bar.n))
     for thread in threads:
         thread.join()
     return states
-
-
-def map_questions(
-    change: Callable[[Question], Question], asked: Mapping[str, Sequence[Question]]
-) -> dict[str, list[Question]]:
-    """Return the questions with each one changed."""
-    return {kind: [change(question) for question in questions] for kind, questions in asked.items()}
-
-
-def raise_if_failed(records: Records) -> None:
-    """Raise an error if the echo app failed, since its times would mean nothing."""
-    failures = list(itertools.chain(*records.failures.values()))
-    if failures:
-        raise RuntimeError(f"The echo app failed {len(failures)} times: {failures[0]}")
 
 
 def print_report(report: Mapping[str, Any]) -> None:

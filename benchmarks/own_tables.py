@@ -99,11 +99,19 @@ def find_root(errors: NDArray[np.float64]) -> float:
     return float(np.sqrt((errors**2).mean()))
 
 
+def find_error(gaps: NDArray[np.float64]) -> float:
+    """Return the standard error of a mean over random splits of the same rows, which are not independent.
+
+    Source: C. Nadeau and Y. Bengio, Inference for the Generalization Error, Machine Learning 52 (2003).
+    """
+    return float(gaps.std(ddof=1) * np.sqrt(1 / len(gaps) + TEST_SHARE / (1 - TEST_SHARE)))
+
+
 def format_row(name: str, count: int, scores: list[Scores]) -> str:
     """Return the row of a table: medians with their range, and the paired difference."""
     ours, peer = (np.array([getattr(one, field) for one in scores]) for field in ("ours", "peer"))
     gaps = ours - peer
-    spread = student.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / np.sqrt(len(gaps)) if len(gaps) > 1 else np.nan
+    spread = student.ppf(0.975, len(gaps) - 1) * find_error(gaps) if len(gaps) > 1 else np.nan
     figure = "accuracy" if scores[0].coverage is None else "root mean squared error (lower is better)"
     shown = [f"{np.median(each):.4g} [{each.min():.4g}, {each.max():.4g}]" for each in (ours, peer)]
     coverage = "" if scores[0].coverage is None else f"{np.mean([one.coverage for one in scores]):.1%}"

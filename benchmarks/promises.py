@@ -1,4 +1,4 @@
-"""The report of benchmarks/load.py: latencies beside the echo app, what the app holds, and promises that are broken."""
+"""The report of benchmarks/load.py: latencies, what the app holds, and promises that are broken."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -61,25 +61,14 @@ class Span:
         return broken
 
 
-def compute_latencies(took: Mapping[str, Sequence[float]], echo: Mapping[str, Sequence[float]]) -> dict[str, Any]:
-    """Return count, p50 and p95 in ms by kind of question; and those of the echo app, with ratios, if it was asked."""
+def compute_latencies(took: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    """Return count, p50 and p95 in ms by kind of question."""
     rows: dict[str, Any] = {}
     for kind, seconds in sorted(took.items()):
-        if not seconds:
-            continue
-        row: dict[str, Any] = {"count": len(seconds), **compute_percentiles(seconds)}
-        if echo.get(kind):
-            theirs = compute_percentiles(echo[kind])
-            row |= {f"echo_{name}": value for name, value in theirs.items()}
-            row |= {f"ratio_{name}": row[name] / value for name, value in theirs.items()}
-        rows[kind] = row
+        if seconds:
+            p50, p95 = (1000 * np.percentile(seconds, [50, 95])).tolist()
+            rows[kind] = {"count": len(seconds), "p50": p50, "p95": p95}
     return rows
-
-
-def compute_percentiles(seconds: Sequence[float]) -> dict[str, float]:
-    """Return the median and the 95th percentile in ms."""
-    p50, p95 = (1000 * np.percentile(seconds, [50, 95])).tolist()
-    return {"p50": p50, "p95": p95}
 
 
 def summarize(states: Iterable[State]) -> State:
@@ -127,8 +116,7 @@ def find_broken(failures: Mapping[str, Sequence[str]], spans: Iterable[Span]) ->
 
 def format_latencies(rows: Mapping[str, Mapping[str, float]]) -> str:
     """Return the latencies as a table."""
-    columns = ("count", "p50", "p95", "echo_p50", "echo_p95", "ratio_p50", "ratio_p95")
-    heads = ("answers", "p50 ms", "p95 ms", "echo p50", "echo p95", "p50 ratio", "p95 ratio")
+    columns, heads = ("count", "p50", "p95"), ("answers", "p50 ms", "p95 ms")
     lines = [f"{'':18}" + "".join(f"{head:>11}" for head in heads)]
     for kind, row in rows.items():
         cells = (f"{row['count']:,}", *(format_number(row[name]) if name in row else "" for name in columns[1:]))

@@ -227,17 +227,3 @@ def list_assets() -> list[Path]:
     found = importlib.util.find_spec("gradio")
     folder = Path(found.submodule_search_locations[0]) / "templates/frontend"
     return [folder / name for name in ASSET.findall((folder / "index.html").read_text(encoding="utf-8"))]
-
-
-# --- the same for an app that only echoes ---
-
-
-def make_echo(question: Question) -> Question:
-    """Return the question for the echo app that has the same uploads: a text, a picture, or files."""
-    if question.is_get:
-        return question if question.endpoint.startswith("/assets/") else Question("/", expected=b"gradio", is_get=True)
-    if not question.files:
-        return Question("text", ("an echo",), expected="an echo")
-    if question.rows:
-        return Question("files", files=question.files, is_list=True)
-    return Question("upload", files=question.files)

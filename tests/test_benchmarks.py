@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks import browser, explanations, own_models, serving
@@ -368,3 +369,11 @@ def test_batches_that_are_not_a_number_are_refused(text, capsys):
     with pytest.raises(SystemExit):
         training.main(["--batches", text])
     assert "--batches" in capsys.readouterr().err
+
+
+@pytest.mark.training
+def test_splits_of_the_same_rows_are_not_independent():
+    from benchmarks import own_tables
+
+    gaps = np.array([1.0, 2.0, 3.0, 4.0])
+    assert own_tables.find_error(gaps) == pytest.approx(np.std(gaps, ddof=1) * (1 / 4 + 0.2 / 0.8) ** 0.5)
