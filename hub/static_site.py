@@ -12,7 +12,6 @@ import html
 import http.server
 import itertools
 import json
-import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -274,10 +273,7 @@ def count_first_visit(files: dict[str, bytes], name: str) -> int:
 
 
 def write_site(files: dict[str, bytes], folder: Path) -> None:
-    """Write the files of a site into a folder; the models and pictures of a site that is there are removed."""
-    if (folder / "site.json").is_file():
-        for name in ("models", "pictures"):
-            shutil.rmtree(folder / name, ignore_errors=True)
+    """Write the files of a site into a folder."""
     for path, content in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content)
@@ -334,6 +330,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         files[NO_JEKYLL] = b""
         write_site(files, Path(options.out))
         print(f"Wrote {len(files)} files, {sum(map(len, files.values())):,} bytes, to {options.out}.")
+        if left := [path.name for path in list_visible(Path(options.out) / "models") if path.name not in models]:
+            print(f"{options.out}/models has {', '.join(left)}, too, of an older site: delete what must not be online.")
         for name in models:
             print(f"A first visit of {name} downloads {count_first_visit(files, name):,} bytes.")
         return 0

@@ -140,13 +140,12 @@ def test_a_space_for_an_own_model_has_its_title_and_no_thumbnail(deploy, tmp_pat
     assert not [path for path in staged.files if path.startswith("pictures/")]  # those are of the demos
 
 
-def test_a_model_that_was_removed_leaves_the_site(tmp_path):
+def test_a_model_that_an_older_site_left_is_named(tmp_path, capsys):
     salary, rating = (str(ROOT / "spaces" / name / "model") for name in ("salary", "rating"))
     assert main([salary, rating, "--out", str(tmp_path / "site")]) == 0
-    (tmp_path / "site/CNAME").write_text("models.example.org")
+    assert "older site" not in capsys.readouterr().out
     assert main([salary, "--out", str(tmp_path / "site")]) == 0
-    assert os.listdir(tmp_path / "site/models") == ["salary"]
-    assert (tmp_path / "site/CNAME").is_file()
+    assert "site/models has rating, too, of an older site: delete what must not be online." in capsys.readouterr().out
 
 
 def test_a_title_is_text_on_the_page(deploy, tmp_path):
