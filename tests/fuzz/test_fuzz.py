@@ -1,4 +1,4 @@
-"""A thousand cases, cases that failed before, and the fuzzer itself."""
+"""600 cases, cases that failed before, and the fuzzer itself."""
 
 import json
 import re
@@ -33,11 +33,11 @@ def worker():
 
 
 @pytest.mark.long
-def test_a_thousand_cases_are_answered_or_refused():
-    report = campaign.run(TARGETS.values(), 1_000, workers=2)
+def test_600_cases_are_answered_or_refused():
+    report = campaign.run(TARGETS.values(), 600, workers=2)
     failures = [campaign.describe(failure) for failure in report.failures.values()]
     assert not failures, "\n\n".join(failures)
-    assert report.done == 1_000
+    assert report.done == 600
     reached = {name: tally.reached for name, tally in report.group(lambda target, _: target).items()}
     assert reached.pop("onnx") == 0  # a model with a wrong hash is not opened
     assert all(reached.values()), reached

@@ -287,20 +287,22 @@ def test_many_threads_get_the_same_answers(person):
         assert list(pool.map(model.predict, people)) == [model.predict(row) for row in people]
 
 
-def test_a_hundred_thousand_rows(salary, person, tmp_path):
+def test_many_rows(salary, person, tmp_path):
     line = ",".join(str(value) for value in person.values())
     bad = line.replace("39,", "-3,", 1)
     path = tmp_path / "people.csv"
-    path.write_text("\n".join([",".join(person), *[line] * 99_999, bad]))
+    path.write_text("\n".join([",".join(person), *[line] * 19_999, bad]))
     table = read_csv(path, list(person))
     rows = list(answer_table(table, salary.predict_each, lambda answer: {"label": answer.label}))
-    assert len(rows) == 100_000
+    assert len(rows) == 20_000
     assert rows[0]["label"] == salary.predict(person).label
     assert rows[0]["error"] == ""
-    assert rows[-1]["error"].startswith("Line 100001: Age in years must be")
-    path.write_text(path.read_text() + "\n" + line)
+    assert rows[-1]["error"].startswith("Line 20001: Age in years must be")
+    path.write_text("a\n" + "1\n" * 100_000)
+    read_csv(path, ["a"])
+    path.write_text("a\n" + "1\n" * 100_001)
     with pytest.raises(BadInput, match="more than 100,000 rows"):
-        read_csv(path, list(person))
+        read_csv(path, ["a"])
 
 
 @pytest.mark.data

@@ -208,7 +208,7 @@ def train(folder, recipe, options):
 @pytest.mark.parametrize(
     ("recipe", "options"),
     [
-        ("image_segmentation", ["--epochs", "40"]),
+        ("image_segmentation", ["--epochs", "32"]),
         ("text_classification", ["--quick"]),
         ("recommendation", ["--item-name", "tale"]),
         ("tabular", ["--target", "hours"]),
