@@ -7,8 +7,11 @@ gallery.json itself with the hash by which the Hub names its content.
 
 import contextlib
 import hashlib
+import logging
 import re
 import threading
+import time
+import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
@@ -53,7 +56,8 @@ def download(
     """Return the folder of a published model; download it if necessary.
 
     A commit that is complete and undamaged in the cache is used without a request to the Hub. A branch or tag is
-    looked up on the Hub; if its newest version does not arrive, the last one that is complete in the cache is used.
+    looked up on the Hub; if its newest version does not arrive undamaged, the last one that is complete in the cache is
+    used.
 
     Args:
         repo: "user/name" on the Hub, or the model's address; see `split_address`.
@@ -68,11 +72,12 @@ def download(
     future: Future[Path] | None = None
     repo, named = split_address(repo)
     revision = revision or named
+    ends = time.monotonic() + min(deadline, threading.TIMEOUT_MAX)
     try:
         folder = find_cached(repo, revision, cache) if revision and SHA.fullmatch(revision) else None
         if folder is None:
             future = run_in_background(lambda: fetch(repo, revision, token, cache))
-            folder = wait_for(future, min(deadline, threading.TIMEOUT_MAX), lambda: find_cached(repo, revision, cache))
+            folder = wait_for(future, ends, repo, revision, cache)
     except HFValidationError:
         raise HubError(f"{repo!r} is neither a folder nor the name of a model on the Hub, as in 'user/name'.") from None
     except CheckpointError:
@@ -87,7 +92,7 @@ def download(
     if try_to_load_from_cache(repo, CARD, cache, folder.name) is None:  # neither here nor known to be missing there
         card = run_in_background(lambda: fetch_card(repo, folder.name, token, cache))
         with contextlib.suppress(Late):
-            card.result(min(deadline, CARD_SECONDS))
+            card.result(max(0.0, min(ends - time.monotonic(), CARD_SECONDS)))
     return folder
 
 
@@ -116,19 +121,33 @@ def split_address(source: str) -> tuple[str, str | None]:
     )
 
 
-def wait_for(future: "Future[Path]", seconds: float, find: Callable[[], Path | None]) -> Path:
-    """Return the folder that a download ends with, or what `find` returns if it takes longer.
+def wait_for(
+    future: "Future[Path]", ends: float, repo: str, revision: str | None = None, cache: str | Path | None = None
+) -> Path:
+    """Return the folder that a download ends with, or the last complete version in the cache if it takes too long.
+
+    Args:
+        future: the download.
+        ends: when to stop waiting, in the seconds of time.monotonic().
+        repo: "user/name" on the Hub or the model's address; revision and cache are those of `download`.
 
     Raises:
-        Late: it takes longer, and `find` returns None.
+        Late: it takes longer, and no version is complete in the cache.
         Exception: the download failed.
     """
     try:
-        return future.result(seconds)
+        return future.result(max(0.0, ends - time.monotonic()))
     except Late:
-        if future.done() or (found := find()) is None:
+        repo, named = split_address(repo)
+        if future.done() or (found := find_cached(repo, revision or named, cache)) is None:
             raise
+        say_it_is_old(repo, found, "The newest version did not arrive from the Hub in time.")
         return found
+
+
+def say_it_is_old(repo: str, folder: Path, why: str) -> None:
+    """Log that a version in the cache is used, and why the newest one is not."""
+    logging.getLogger(__name__).warning("%s Using commit %s of %s in the cache.", why, folder.name[:7], repo)
 
 
 def find_cached(repo: str, revision: str | None, cache: str | Path | None = None) -> Path | None:
@@ -148,29 +167,48 @@ def find_cached(repo: str, revision: str | None, cache: str | Path | None = None
 def fetch(repo: str, revision: str | None, token: str | None, cache: str | Path | None) -> Path:
     """Download a model's files, a damaged file a second time; `download` adds the deadline.
 
-    The client's record of which commit a branch is at changes last, so that an interrupted update leaves the commit
-    before it in use.
+    The cache's record of which commit a branch is at changes last, so that a failed update leaves the commit before it
+    in use.
     """
     where: dict[str, Any] = {"repo_id": repo, "token": token, "cache_dir": cache}
+    is_there = False
     try:
         # The client would try six times to reach an unreachable server; this request is made once.
         found = get_hf_file_metadata(hf_hub_url(repo, CONFIG_FILE, revision=revision), token=token, timeout=PROBE)
+        is_there = True
         if (found.size or 0) > LARGEST_CONFIG:
             raise HubError(f"{CONFIG_FILE} of {repo} is larger than {LARGEST_CONFIG / 1e6:.0f} MB; publish it again.")
         folder = fetch_intact(CONFIG_FILE, is_intact, revision=found.commit_hash or revision, **where).parent
         for name, entry in GalleryConfig.read_common(folder).files.items():
             if not entry.optional:
                 fetch_intact(name, entry.matches, revision=folder.name, **where)
-    except FAILURES as error:
+    except (*FAILURES, HubError) as error:
         # If the Hub says that the model does not exist, report that. If the Hub has a problem, use the cache.
-        cached = find_cached(repo, revision, cache) if is_transient(error) else None
+        cached = find_cached(repo, revision, cache) if is_there or is_transient(error) else None
         if cached is None:
             raise
+        if is_there:
+            why = str(error) if isinstance(error, HubError) else explain_error(error, repo, revision, token=token)
+            say_it_is_old(repo, cached, why)
         return cached
-    if try_to_load_from_cache(repo, CONFIG_FILE, cache, revision) != str(folder / CONFIG_FILE):
-        with contextlib.suppress(*FAILURES):  # the model is complete all the same
-            hf_hub_download(filename=CONFIG_FILE, revision=revision, **where)
+    record_branch(folder, revision)
     return folder
+
+
+def record_branch(folder: Path, revision: str | None) -> None:
+    """Write into the cache, where the client does it, that a branch or tag is at the commit of this folder.
+
+    The client would ask the Hub again, and record a commit of which nothing is here yet if the branch moved meanwhile.
+    """
+    if revision == folder.name:
+        return
+    record = folder.parent.parent / "refs" / (revision or constants.DEFAULT_REVISION)
+    part = record.with_name(f"{record.name}.{uuid.uuid4().hex}")
+    with contextlib.suppress(OSError):  # a read-only cache: the model is complete all the same
+        if not record.exists() or record.read_text(encoding="utf-8") != folder.name:
+            record.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(folder.name, encoding="utf-8")
+            part.replace(record)
 
 
 def is_transient(error: BaseException) -> bool:

@@ -25,7 +25,7 @@ from .errors import get_cause
 STATUS = re.compile(rf"\b([45]\d\d) (?:{'|'.join(re.escape(status.phrase) for status in HTTPStatus)})")
 # hf_… and hf_jwt_…, of the Hub. With \b at the beginning, the search takes 25 times as long.
 TOKEN = re.compile(r"hf_(?<!\whf_)(?:[a-z]+_)?[A-Za-z0-9]{30,}[\w.-]*")
-ABOUT_QUOTA = re.compile(r"\b(storage|quota|limits?|exceeded|plan|upgrade|subscri\w+)\b", re.IGNORECASE)
+ABOUT_QUOTA = re.compile(r"\b(storage|quota|exceeded|upgrade|subscri\w+)\b", re.IGNORECASE)
 NETWORK = (httpx2.HTTPError, ConnectionError, TimeoutError, ssl.SSLError)
 
 
@@ -188,7 +188,7 @@ def _explain_status(status: int, reason: str, asked: str, repo: str, writing: bo
         if os.environ.get("HF_TOKEN")
         else f"{hub} does not accept the token ({reason}); log in: hf auth login",
         402: f"{hub} requires a paid plan for this request to {repo} ({reason}).",
-        403: _explain_forbidden(repo, reason, writing),
+        403: _explain_forbidden(repo, reason, writing, token),
         404: f"{hub} cannot find what was requested ({reason}): {asked}.",
         405: unable,
         409: f"{hub} reports a conflict with another change to {repo} ({reason}); check its page, and try again.",
@@ -203,13 +203,17 @@ def _explain_status(status: int, reason: str, asked: str, repo: str, writing: bo
     return sentences.get(status, own if status >= 500 else f"{hub} refused the request for {repo} ({reason}).")
 
 
-def _explain_forbidden(repo: str, reason: str, writing: bool) -> str:
+def _explain_forbidden(repo: str, reason: str, writing: bool, token: str | None) -> str:
     """Return a sentence for status 403, which a token without rights gets, and an account whose storage is full."""
     if not writing:
         return f"The token cannot read {repo} ({reason})."
     if ABOUT_QUOTA.search(reason):
         return f"{_name_hub()} refuses to write to {repo} ({reason})."
-    return f"The token cannot write to {repo} ({reason}); use one that can: hf auth login"
+    # A given token counts more than HF_TOKEN, and that more than a login.
+    other = "give one that can." if token else "use one that can: hf auth login"
+    if not token and os.environ.get("HF_TOKEN"):
+        other = "set HF_TOKEN to one that can, or unset it."
+    return f"The token cannot write to {repo} ({reason}); {other}"
 
 
 def _explain_local_error(error: BaseException, repo: str) -> str | None:

@@ -16,7 +16,7 @@ from typing import Any
 from .config import CONFIG_FILE, MODEL, GalleryConfig, list_visible
 from .console import guarded_output
 from .errors import CheckpointError, HubError
-from .hub import download, run_in_background
+from .hub import download, run_in_background, wait_for
 from .load import find_predictor_type, load_folder
 
 DEADLINE = 4.0  # seconds; a visitor is waiting for the page
@@ -114,12 +114,9 @@ def load_space_model(folder: str | Path) -> Any:
     """Load the model of a Space: from the Hub if MODEL_REPO names one, else from the folder.
 
     MODEL_REPO and MODEL_REVISION apply to a standalone Space, MODEL_REPO_CAT_DOG and MODEL_REVISION_CAT_DOG to the
-    Space cat_dog in the gallery. If the Hub's model does not arrive in a few seconds, is damaged, or is for another
-    task, the model in the folder is used, and its `origin` tells visitors why. In a block of `replace_model`, the model
-    in that folder is loaded.
-
-    Args:
-        folder: the checkpoint folder inside the Space's own folder.
+    Space cat_dog in the gallery. If the Hub's model does not arrive in a few seconds and no version of it is in the
+    cache, or if it is damaged or for another task, the model in the folder is used, and its `origin` tells visitors
+    why. In a block of `replace_model`, the model in that folder is loaded.
 
     Raises:
         CheckpointError: the model in the folder is needed but missing or damaged.
@@ -134,7 +131,8 @@ def load_space_model(folder: str | Path) -> Any:
         return open_folder(folder)
     repo = os.environ[f"MODEL_REPO{suffix}"]
     try:
-        pulled = futures[suffix].result(max(0.0, began + DEADLINE - time.monotonic()))
+        revision = os.environ.get(f"MODEL_REVISION{suffix}") or None
+        pulled = wait_for(futures[suffix], began + DEADLINE, repo, revision)
         model = find_predictor_type(folder)(pulled)  # raises if the task differs
         model.predict_batch([model.example()])  # fail now if the model does not run
         model.origin = f"This page runs {repo} from the Hub, commit {pulled.name[:7]}."

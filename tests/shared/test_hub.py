@@ -232,34 +232,68 @@ def test_a_download_that_does_not_end(hub, tmp_path, kind):
     assert load(tmp_path).folder.name == commit(hub)
 
 
-@pytest.mark.parametrize(
-    ("fault", "options"),
-    [
-        (Fault("hang", server="cdn"), {"deadline": 2}),
-        (Fault("status", server="cdn", status=503), {}),
-    ],
-    ids=["hang", "503"],
-)
-def test_an_update_that_does_not_arrive_leaves_the_version_before_it_in_use(hub, tmp_path, fault, options):
-    before = load(tmp_path).folder.name
+@pytest.fixture
+def update(hub, tmp_path):
+    """Publishes a new version, with other weights, each time it is called; the first version comes back at the end."""
     api = HfApi(hub.endpoint, token=hub.token)
     weights = next((MODEL / "onnx").glob("*.onnx")).relative_to(MODEL).as_posix()
     new = shutil.copytree(MODEL, tmp_path / "new")
-    (new / weights).write_bytes((MODEL / weights).read_bytes() + b"\x5a\x00")  # an unknown field, without content
-    sign_folder(new)
-    api.upload_folder(repo_id=NAME, folder_path=new)
-    try:
+
+    def publish():
+        (new / weights).write_bytes((new / weights).read_bytes() + b"\x5a\x00")  # an unknown field, without content
+        sign_folder(new)
+        before = commit(hub)
+        api.upload_folder(repo_id=NAME, folder_path=new)
         assert commit(hub) != before
-        hub.faults.append(fault)
-        assert load(tmp_path, **options).folder.name == before
-        hub.faults[:] = [Fault("status", server="hub")]
-        assert load(tmp_path).folder.name == before
-        hub.faults.clear()
-        assert load(tmp_path).folder.name == commit(hub)
-        assert pull.find_cached(NAME, "main", tmp_path).name == commit(hub)
-    finally:
-        hub.faults.clear()
-        api.upload_folder(repo_id=NAME, folder_path=MODEL)
+
+    yield publish
+    hub.faults.clear()
+    api.upload_folder(repo_id=NAME, folder_path=MODEL)
+
+
+@pytest.mark.parametrize(
+    ("fault", "options", "why"),
+    [
+        (Fault("hang", server="cdn"), {"deadline": 2}, "did not arrive from the Hub in time"),
+        (Fault("status", server="cdn", status=503), {}, "internal error (503: "),
+        (Fault("status", server="cdn", status=404), {}, "cannot find what was requested (404: "),
+        (Fault("corrupt", match="GET", server="cdn"), {}, "was damaged in the download"),
+    ],
+    ids=["hang", "503", "404", "corrupt"],
+)
+def test_an_update_that_does_not_arrive_leaves_the_version_before_it_in_use(
+    hub, tmp_path, update, fault, options, why, caplog
+):
+    before = load(tmp_path).folder.name
+    update()
+    hub.faults.append(fault)
+    assert load(tmp_path, **options).folder.name == before
+    [said] = [record.getMessage() for record in caplog.records if record.name == "shared.hub"]
+    assert why in said
+    assert said.endswith(f"Using commit {before[:7]} of me/salary in the cache.")
+    hub.faults[:] = [Fault("status", server="hub")]
+    assert load(tmp_path).folder.name == before
+    hub.faults.clear()
+    assert load(tmp_path).folder.name == commit(hub)
+    assert pull.find_cached(NAME, "main", tmp_path).name == commit(hub)
+
+
+def test_a_branch_that_moves_during_an_update_ends_at_the_version_that_has_arrived(hub, tmp_path, update, monkeypatch):
+    load(tmp_path)
+    update()
+    second, fetch_intact = commit(hub), pull.fetch_intact
+
+    def fetch_and_move(name, *args, **where):
+        path = fetch_intact(name, *args, **where)
+        if name == "onnx/model.onnx":
+            update()
+        return path
+
+    monkeypatch.setattr(pull, "fetch_intact", fetch_and_move)
+    assert load(tmp_path).folder.name == second != commit(hub)
+    assert pull.find_cached(NAME, "main", tmp_path).name == second
+    hub.faults.append(Fault("status"))
+    assert load(tmp_path).folder.name == second
 
 
 def test_a_huge_description_is_not_downloaded(hub, tmp_path, monkeypatch):
@@ -395,12 +429,26 @@ def test_a_server_that_answers_as_it_likes(hub, tmp_path, match, fault, says):
         ("403: Private repository storage limit reached, please upgrade your plan", "The Hub refuses to write to a/b"),
         ("403: you have exceeded your quota", "The Hub refuses to write to a/b"),
         ("403: Forbidden: the token lacks repo.write", "The token cannot write to a/b"),
+        ("403: This token has limited scope, the plan of its owner", "The token cannot write to a/b"),
         ("403", "The token cannot write to a/b"),
     ],
 )
 def test_a_token_is_only_blamed_for_a_refusal_that_is_not_about_storage(monkeypatch, reason, says):
     monkeypatch.setattr(constants, "ENDPOINT", constants._HF_DEFAULT_ENDPOINT)
-    assert hub_errors._explain_forbidden("a/b", reason, writing=True).startswith(f"{says} ({reason})")
+    assert hub_errors._explain_forbidden("a/b", reason, True, None).startswith(f"{says} ({reason})")
+
+
+@pytest.mark.parametrize(
+    ("given", "in_environment", "says"),
+    [
+        (None, "", "use one that can: hf auth login"),
+        (None, "hf_x", "set HF_TOKEN to one that can, or unset it."),
+        ("hf_y", "hf_x", "give one that can."),
+    ],
+)
+def test_advice_about_a_token_is_about_the_one_that_was_used(monkeypatch, given, in_environment, says):
+    monkeypatch.setenv("HF_TOKEN", in_environment)
+    assert hub_errors._explain_forbidden("a/b", "403", True, given) == f"The token cannot write to a/b (403); {says}"
 
 
 def test_a_spent_quota_is_a_full_disk():
@@ -542,6 +590,19 @@ def test_a_hub_that_dies_is_not_missed_and_is_asked_again_at_the_next_start(hub,
     assert not hub.log
     start_downloads.cache_clear()
     assert "me/salary from the Hub" in space()[0].origin  # from the cache
+
+
+def test_a_space_serves_the_version_in_its_cache_if_an_update_is_slow(hub, space, update):
+    before = space(MODEL_REPO=NAME)[0].folder
+    start_downloads.cache_clear()
+    update()
+    hub.faults.append(Fault("hang", server="cdn"))
+    model, seconds = space()
+    assert seconds < 5
+    assert (model.folder, model.origin) == (
+        before,
+        f"This page runs me/salary from the Hub, commit {before.name[:7]}.",
+    )
 
 
 def test_a_space_does_not_serve_a_model_of_another_kind(hub, space):
