@@ -208,12 +208,13 @@ def add_visitor(model: Recommender) -> gr.JSON:
     @show_errors
     def rate(given: Ratings, known: Any, chosen: int | str | None, value: float) -> tuple[list[str], dict[str, float]]:
         rated = add_rating(model, put_in_order(given, known), chosen, value)
-        return list(rated), rated
+        newest = next(iter(rated))
+        return [newest, *(movie_id for movie_id in list_known(rated, known) if movie_id != newest)], rated
 
     @show_errors
     def forget(given: Ratings, known: Any, chosen: int | str | None) -> tuple[list[str], dict[str, float]]:
         left = remove_rating(model, put_in_order(given, known), chosen)
-        return list(left), left
+        return list_known(left, known), left
 
     @show_errors
     def show(given: Ratings, known: Any) -> tuple[Table, Table, str]:
@@ -235,10 +236,14 @@ def put_in_order(given: Ratings, order: Any) -> Ratings:
 
     Both come from the page, so they may be anything.
     """
-    if not isinstance(given, dict) or not isinstance(order, list):
+    if not isinstance(given, dict):
         return given
-    first = [movie_id for movie_id in order if isinstance(movie_id, str) and movie_id in given]
-    return {movie_id: given[movie_id] for movie_id in (*first, *given)}
+    return {movie_id: given[movie_id] for movie_id in (*list_known(given, order), *given)}
+
+
+def list_known(given: dict[str, float], order: Any) -> list[str]:
+    """Return the ids of an order, which comes from the page, that have ratings."""
+    return [each for each in order if isinstance(each, str) and each in given] if isinstance(order, list) else []
 
 
 def add_rating(model: Recommender, given: Ratings, movie: int | str | None, stars: float) -> dict[str, float]:
@@ -283,7 +288,8 @@ def recommend_for(model: Recommender, given: Ratings, order: Any = None) -> tupl
     Args:
         model: the model.
         given: the ratings.
-        order: the ids of the rated movies as text, the newest rating first; empty if it is unknown, as for a link.
+        order: the ids of the movies that were rated on this page as text, the newest rating first; those of a link or
+            of an earlier visit are not among them.
 
     Raises:
         BadInput: a movie is unknown, or stars lie outside the scale.

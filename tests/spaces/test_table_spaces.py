@@ -243,3 +243,20 @@ def test_the_newest_rating_is_known_whatever_its_id_is(rating, rated):
     after, older = rating.recommend(rating.fold_in(ratings), 10), {each: ratings[each] for each in order[1:]}
     marked = movies.mark_changes(rating.recommend(rating.fold_in(older), 10), after)
     assert best.data["movie"].tolist() == [title for _, title, _ in marked]
+
+
+def test_only_ratings_of_this_page_are_the_newest(rating):
+    """Those of a link came earlier, in an unknown order."""
+    with gr.Blocks() as page:
+        movies.add_visitor(rating)
+    rate, forget = (next(each.fn for each in page.fns.values() if each.name == name) for name in ("rate", "forget"))
+    linked = {"1": 3.0, "260": 4.0, "296": 5.0}
+    order, given = rate(linked, [], 318, 2.0)
+    assert (order, given) == (["318"], {"318": 2.0, **linked})
+    assert forget(send(given), order, 318) == ([], linked)
+    order, given = rate(send(given), order, 1, 1.0)
+    assert order == ["1", "318"]
+    order, given = forget(send(given), order, 1)
+    assert order == ["318"]
+    mine, _, _ = movies.recommend_for(rating, send(given), order)
+    assert mine.data["movie"].tolist()[0] == rating.movies[318].title
