@@ -201,7 +201,7 @@ def stage_model(
     for name in found:
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / name, place / name)
-    mention_edits(folder, place)
+    mention_other_card(folder, place, repo, spaces)
     if not onnx_only:
         make_weights(place)
     write_card(place, repo, spaces)
@@ -209,14 +209,15 @@ def stage_model(
     return place
 
 
-def mention_edits(folder: Path, staged: Path) -> None:
-    """Print that changes in a folder's card are not published, if it has any."""
+def mention_other_card(folder: Path, staged: Path, repo: str, spaces: Sequence[str]) -> None:
+    """Print that a folder's card is not published if it is neither that of the folder nor of the repository."""
     if not (folder / CARD).is_file():
         return
-    if write_card(staged).read_bytes() != (folder / CARD).read_bytes():
+    card = (folder / CARD).read_text(encoding="utf-8", errors="replace")
+    if card not in [write_card(staged, *where).read_text(encoding="utf-8") for where in ((), (repo, spaces))]:
         print(
-            f"{folder / CARD} was changed, or written by another version. What is published is written from "
-            f"{CONFIG_FILE} and {METRICS}: put text of your own into summary, intended_use or limits of {CONFIG_FILE}."
+            f"{folder / CARD} is not published: the card is written from {CONFIG_FILE} and {METRICS}. "
+            f"Text of your own belongs into summary, intended_use or limits of {CONFIG_FILE}."
         )
 
 

@@ -116,12 +116,15 @@ def test_what_is_in_a_repository_is_looked_at_before_a_training(hub):
 
 
 def test_changes_in_a_card_are_not_lost_without_a_word(hub, copied, capsys):
+    card = copied / "README.md"
+    for text in (card.read_text(), write_card(copied, REPO).read_text()):
+        card.write_text(text, newline="\r\n")
+        publish(copied, REPO)
+        assert "is not published" not in capsys.readouterr().out
+    with card.open("a") as file:
+        file.write("My own words.")
     publish(copied, REPO)
-    assert "README.md was changed" not in capsys.readouterr().out
-    with (copied / "README.md").open("a") as card:
-        card.write("My own words.")
-    publish(copied, REPO)
-    assert f"{copied / 'README.md'} was changed, or written by another version." in capsys.readouterr().out
+    assert f"{card} is not published: the card is written from gallery.json" in capsys.readouterr().out
 
 
 def test_removed_files_are_named(hub, capsys):
@@ -328,7 +331,7 @@ def test_letters_of_a_scope_or_resource_may_be_small_or_capital(hub, monkeypatch
 @pytest.mark.parametrize(
     ("match", "status", "says"),
     [
-        ("POST .*/preupload/", 403, "The token cannot write to me/published (403: Injected status 403); use one"),
+        ("POST .*/preupload/", 403, "cannot write to me/published (403: Injected status 403); set HF_TOKEN to one"),
         ("POST .*/commit/", 412, "was changed by somebody else"),
         ("POST .*/commit/", 500, "internal error (500: Injected status 500); try again later."),
         ("PUT ", 403, "The token cannot write"),
