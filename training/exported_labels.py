@@ -17,10 +17,10 @@ from training.own_data.labelled_pictures import MIN_SAMPLES, Pictures, drop_copi
 from training.own_data.labels import clean_label
 from training.own_data.options import DataOptions
 from training.own_data.picture_files import check_pictures, find_pictures
-from training.own_data.picture_labels import Labelled, find_csv, label_by_csv, list_csvs
+from training.own_data.picture_labels import Labelled, find_csv, find_part, label_by_csv, list_csvs
 from training.own_data.problems import Problems
 from training.sentences import list_names, print_lines
-from training.splitting import TEST, VALID
+from training.splitting import TEST, TRAIN, VALID
 
 Found = list[tuple[Path, str | None]]  # pictures with what they are labelled
 
@@ -97,8 +97,8 @@ def find_labels(
 
     A picture in a subfolder has the label that is the name of the nearest folder above it; the entries of the vocab are
     also recognised. Where no folder has the name of a label, the Learner's own label function reads the names of files.
-    Where it finds none, or if a column is named, a CSV of names and labels in the folder is read. If that gives some of
-    them to validate or test on, the others are left out.
+    Where it finds none, or if a column is named, a CSV of names and labels in the folder is read. If that, or folders
+    called train, valid and test, give some of them to validate or test on, the others are left out.
 
     Raises:
         DataError: none of the three gives a label.
@@ -108,11 +108,11 @@ def find_labels(
         found = [find_by_folder(path.relative_to(folder), vocab.index) for path in paths]
         if any(found):
             print("The labels are the names of folders.")
-            return list(zip(paths, found, strict=True))
+            return keep_held_out(list(zip(paths, found, strict=True)), find_parts(folder, paths, vocab))
         found, reason = find_by_name(paths, vocab, learn)
         if any(found):
             print("The labels are what the Learner's own label function reads in the files' names.")
-            return list(zip(paths, found, strict=True))
+            return keep_held_out(list(zip(paths, found, strict=True)), find_parts(folder, paths, vocab))
     try:
         table = find_csv(folder)
     except DataError:
@@ -126,12 +126,25 @@ def find_labels(
         ) from None
     labelled, lines = label_by_csv(folder, paths, table, own, problems)
     print_lines(lines)
-    if held_out := [item for item in labelled if item.part in (VALID, TEST)]:
+    return keep_held_out([(item.path, item.label) for item in labelled], [item.part for item in labelled])
+
+
+def find_parts(folder: Path, paths: Sequence[Path], vocab: Vocab) -> list[str | None]:
+    """Return the part of each picture by its first folder, which is no part if the folders are labels."""
+    inside = [path.relative_to(folder) for path in paths]
+    parts = [find_part(path) if fold(path.parts[0]) not in vocab.index else None for path in inside]
+    return parts if TRAIN in parts else [None] * len(parts)
+
+
+def keep_held_out(found: Found, parts: Sequence[str | None]) -> Found:
+    """Return the pictures to validate or test on, and print how many they are; all if there are none."""
+    held_out = [item for item, part in zip(found, parts, strict=True) if part in (VALID, TEST)]
+    if held_out and len(held_out) < len(found):
         print(
             f"Only the {len(held_out):,} pictures to validate or test on are used: the Learner may have been trained "
             "on the others."
         )
-    return [(item.path, item.label) for item in held_out or labelled]
+    return held_out or found
 
 
 def check_counts(y: NDArray[np.int64], labels: Sequence[str], folder: Path) -> None:

@@ -531,17 +531,17 @@ def read_folder(folder, categories=(False, True), labels=("dog", "cat")):
 
 def test_pictures_are_read_by_folder_and_counted_once(tmp_path, pets):
     for path in pets.iterdir():
-        place = tmp_path / ("train" if path.stem[-1] in "024" else "valid") / path.name[:3]
+        place = tmp_path / ("old" if path.stem[-1] in "024" else "new") / path.name[:3]
         place.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, place)
-    shutil.copy(pets / "Cat_1.png", tmp_path / "valid/Cat/again.png")
-    (tmp_path / "valid/Cat/album.png").mkdir()
+    shutil.copy(pets / "Cat_1.png", tmp_path / "new/Cat/again.png")
+    (tmp_path / "new/Cat/album.png").mkdir()
     found = read_folder(tmp_path)
     assert np.bincount(found.y).tolist() == [20, 20]
     one, two = convert.halve(found)
     assert np.bincount(one.y).tolist() == np.bincount(two.y).tolist() == [10, 10]
-    renamed = tmp_path / "train/dog/zzz.png"
-    (tmp_path / "train/dog/dog_0.png").rename(renamed)
+    renamed = tmp_path / "old/dog/zzz.png"
+    (tmp_path / "old/dog/dog_0.png").rename(renamed)
     assert {path.name for path in convert.halve(read_folder(tmp_path))[0].paths} - {"zzz.png"} == {
         path.name for path in one.paths
     } - {"dog_0.png"}
@@ -646,6 +646,18 @@ def test_a_named_column_of_a_csv_is_read_although_the_names_of_files_tell_labels
     said = capsys.readouterr().out
     assert "The column is_valid divides the rows, true is the test; " in said
     assert "Only the 20 pictures to validate or test on are used: the Learner may have been trained on" in said
+
+
+@pytest.mark.parametrize(("first", "used"), [("train", 20), ("pictures", 40)])
+def test_folders_to_validate_on_are_all_that_is_measured_on(pets, tmp_path, capsys, first, used):
+    for index, path in enumerate(sorted(pets.iterdir())):
+        place = tmp_path / (first if index % 2 else "valid") / path.name.split("_")[0].lower()
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place / path.name)
+    found = read_pictures(tmp_path, Vocab(("dog", "cat"), (False, True)), make_learner(pets, Resize(64)), DataOptions())
+    assert len(found.paths) == used
+    assert ({path.parents[1].name for path in found.paths} == {"valid"}) is (used == 20)
+    assert ("Only the 20 pictures to validate or test on are used" in capsys.readouterr().out) is (used == 20)
 
 
 def test_why_a_label_function_is_of_no_use(pets):

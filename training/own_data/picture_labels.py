@@ -91,10 +91,11 @@ def label_by_csv(
     name_column, label_column = find_picture_columns(names, own, by_name)
     group_column = names.find(own.group, (), "--group") if own.group else None
     named = PART_NAMES.get(names.path.stem.casefold())  # train.csv beside train/ and test/, whose names repeat
-    found, rows, missing = [], [], 0
+    found, rows, mentioned, missing = [], [], set(), 0
     for number, (place, row) in enumerate(names.iterate()):
         name, label = row[name_column].replace("\\", "/"), clean_label(row[label_column])
         matches = prefer_part(match_name(name, by_name), folder, named)
+        mentioned.update(matches)
         where = f"{names.path.name}, {place}"
         if not label:
             problems.add(where, "The row has no label.")
@@ -122,13 +123,12 @@ def label_by_csv(
         problems.add(f"{names.path.name}, {names.name_place(number)}", sentence)
     if parts := division.parts:
         found = [replace(item, part=parts[row]) for item, row in zip(found, rows, strict=True) if parts[row]]
-    used = {item.path for item in found}
     lines = [
         f"Names are in the column {name_column} and labels in {label_column} of {names.path.name}.",
         *division.lines,
     ]
-    if len(used) < len(paths):
-        lines.append(f"Not used, since {names.path.name} does not name them: {len(paths) - len(used):,} pictures.")
+    if others := len(paths) - len(mentioned):
+        lines.append(f"Not used, since {names.path.name} does not name them: {others:,} pictures.")
     return found, lines
 
 

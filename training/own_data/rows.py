@@ -1,7 +1,7 @@
 """Read a user's own table to predict one of its columns: what each column holds, what is wrong with it, its split."""
 
 import math
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +14,7 @@ from pandas.api.types import union_categoricals
 from shared.dates import ISO, format_date
 from shared.errors import quote
 from shared.limits import LIMITS
-from shared.tabular_values import MISSING
+from shared.tabular_values import MISSING, is_missing
 from shared.text import parse_number
 from training.data import OWN_TEST, DataError
 from training.own_data.column_types import (
@@ -116,7 +116,7 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
     """
     problems = Problems(data, own.skip_bad, "rows")
     asked = own.time
-    source = read_source(data, (target, *list_reported(own)), problems, seed)
+    source = read_source(data, target, problems, seed)
     source, own = settle_division(source, target, own, problems)
     roles = assign_roles(source, target, own, data)
     name, columns = roles.target, roles.columns
@@ -175,15 +175,16 @@ class _Source:
     delimiter: str
 
 
-def read_source(data: Path, kept: Collection[str | None], problems: Problems, seed: int) -> _Source:
+def read_source(data: Path, target: str | None, problems: Problems, seed: int) -> _Source:
     """Read a table, or those of a folder; the columns of the others are those of the training part.
 
-    A table to validate on is the test if there is no other, as it is for read_division. If the tables divide the data,
-    a column that would divide it, such as fast.ai's is_valid, is left out; the others may lack it.
+    A test without targets, as on Kaggle, is not read. A table to validate on is the test if there is no other, as it is
+    for read_division. If the tables divide the data, a column that would divide it, such as fast.ai's is_valid, is left
+    out; the others may lack it.
 
     Args:
         data: a table or a folder.
-        kept: columns that have another use, such as the target that is asked for.
+        target: the column to predict, if it is asked for.
         problems: takes the problems of rows.
         seed: determines the sample.
 
@@ -196,20 +197,24 @@ def read_source(data: Path, kept: Collection[str | None], problems: Problems, se
             f"There is no table {data}; name a CSV, TSV or Parquet with --data, or a folder with one, or with "
             "train.csv and test.csv."
         )
+    found = {path: read_own_table(path, problems, most=MAX_READ, seed=seed) for path in tables}
+    first = next(path for path, part in tables.items() if part in (TRAIN, None))
+    division = read_division(found[first].table, FILES, (target,))
+    name, _ = find_target([name for name in found[first].columns if name not in division.columns], target, data)
+    for path in [path for path, part in tables.items() if part == TEST and has_no_values(found[path].table, name)]:
+        print(f"{path.name} is not used, since none of its rows has a target ({name}).")
+        del found[path], tables[path]
     if TEST not in tables.values():
         for path in (path for path, part in tables.items() if part == VALID):
             print(f"{path.name} is the test, since there is no other.")
             tables[path] = TEST
-    found = {path: read_own_table(path, problems, most=MAX_READ, seed=seed) for path in tables}
     notes = [
         f"Of the {own.count:,} rows of {path.name}, a random sample of {len(own.table):,} is read."
         for path, own in found.items()
         if own.is_sample
     ]
-    first = next(path for path, part in tables.items() if part in (TRAIN, None))
     names = found[first].columns
     if TEST in tables.values():
-        division = read_division(found[first].table, FILES, kept)
         print_lines(division.lines)
         names = [name for name in names if name not in division.columns]
     for path, own in found.items():
@@ -235,19 +240,30 @@ def read_source(data: Path, kept: Collection[str | None], problems: Problems, se
     )
 
 
+def has_no_values(table: pd.DataFrame, name: str) -> bool:
+    """Return True if a column is there, and all its cells count as missing."""
+    return name in table and all(is_missing(cell) for cell in table[name].cat.categories)
+
+
 def settle_division(
     source: _Source, target: str | None, own: DataOptions, problems: Problems
 ) -> tuple[_Source, DataOptions]:
     """Leave out --time if the data has a test, and take the parts from a column that divides the rows; say so.
 
-    That column is never an input. It may be the target or a column to report by, if it is asked for. A row of which it
-    names no part is a problem, and left out.
+    That column is never an input. It may be the target, if it is asked for. A row of which it names no part is a
+    problem, and left out.
+
+    Raises:
+        DataError: figures are asked for each value of that column.
     """
     if own.time and TEST in source.parts:
         print(f"--time {own.time} has no effect, since the data has a test of its own.")
         own = replace(own, time=None)
     other = FILES if TEST in source.parts else f"--time {own.time} divides the rows" if own.time else ""
-    division = read_division(source.table, other, (target, *list_reported(own)))
+    division = read_division(source.table, other, (target,))
+    for name in division.columns:
+        if name.casefold() in (reported.casefold() for reported in list_reported(own)):
+            raise DataError(f"--groups cannot name {name}, a column for the split; leave it out, or rename the column.")
     print_lines(division.lines)
     for row, sentence in division.bad.items():
         problems.add(source.places[row], sentence)
@@ -487,9 +503,13 @@ def make_keys(
 def choose_keys(keys: Sequence[Sequence[Hashable]]) -> list[list[Hashable]]:
     """Return the keys by which rows are kept together: the last of each, which is its group if it has one.
 
-    A few equal rows of different groups would otherwise join nearly all groups, one through the other.
+    A row without a group is in that of the first equal row with one. With all keys, a few equal rows of different
+    groups would join nearly all groups, one through the other.
     """
-    return [list(row_keys[-1:]) for row_keys in keys]
+    groups: dict[Hashable, Hashable] = {}
+    for first, *group in (row_keys for row_keys in keys if len(row_keys) > 1):
+        groups.setdefault(first, group[-1])
+    return [[groups.get(last, last) for last in row_keys[-1:]] for row_keys in keys]
 
 
 def number_groups(

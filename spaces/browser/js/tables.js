@@ -30,7 +30,10 @@ export const stripInvisible = (text) => (ASCII.test(text) ? text : text.replace(
 
 /** Return a text without case, as Python's casefold: STRASSE is Straße; only the Turkish i without a dot is no I. */
 const foldCase = (text) =>
-  text.replace(/[^\u0131]+/g, (part) => part.toUpperCase().toLowerCase()).replaceAll("\u03c2", "\u03c3");
+  text
+    .replaceAll("\u1e9e", "ss") // a capital sharp s, whose small letter has no capital in JavaScript
+    .replace(/[^\u0131]+/g, (part) => part.toUpperCase().toLowerCase())
+    .replaceAll("\u03c2", "\u03c3");
 
 /** Return a name in normal form, without case and with single spaces. */
 export const normaliseName = (text) =>
@@ -111,7 +114,7 @@ export function quote(value) {
 const MONTHS = range(12).map((month) => new Date(2000, month).toLocaleString("en", { month: "long" }).toLowerCase());
 const FIELDS = { Y: "\\d{4}", y: "\\d{2}", m: "\\d{1,2}", d: "\\d{1,2}", b: "[a-z]{3}", B: "[a-z]+", a: "[a-z]{3}" };
 const TIME =
-  "([ T](?<H>\\d{1,2}):(?<M>[0-5]\\d)(:(?<S>[0-5]\\d)(\\.\\d+)?)?( (?<half>[ap])m)?( ?(Z|(?<zone>[-+]\\d\\d):?(?<more>\\d\\d)))?)?";
+  "([ T](?<H>\\d{1,2}):(?<M>[0-5]?\\d)(:(?<S>[0-5]?\\d)(\\.\\d+)?)?( (?<half>[ap])m)?( ?(Z|(?<sign>[-+])(?<zone>\\d\\d):?(?<more>\\d\\d)))?)?";
 
 const [FIRST_DAY, END_DAY] = [-719_162, 2_932_897]; // of years 1 to 9999
 
@@ -127,7 +130,7 @@ export function parseDate(value, format) {
     const found = new RegExp(`^${pattern}${TIME}$`, "i").exec(collapse(value));
     if (!found) continue;
     const { Y, y, m, d, b, B } = zip(fields, found.slice(1));
-    const { H = 0, M = 0, S = 0, half, zone = 0, more = 0 } = found.groups;
+    const { H = 0, M = 0, S = 0, half, sign, zone = 0, more = 0 } = found.groups;
     const name = (B ?? b)?.toLowerCase();
     const month = m ? m - 1 : MONTHS.findIndex((one) => name === (B ? one : one.slice(0, 3)));
     if (half && !(H >= 1 && H <= 12)) continue;
@@ -136,7 +139,8 @@ export function parseDate(value, format) {
     date.setUTCFullYear(Y ?? (y < 50 ? `20${y}` : `19${y}`), month, d); // Date.UTC takes 91 for 1991
     date.setUTCHours(hour, M, S);
     if (date.getUTCMonth() !== month || date.getUTCDate() !== Number(d)) continue;
-    return (date - zone * 3_600_000 - Math.sign(parseInt(zone)) * more * 60_000) / DAY;
+    const ahead = (sign === "-" ? -1 : 1) * (zone * 60 + Number(more)) * 60_000;
+    return (date - ahead) / DAY;
   }
   return NaN;
 }

@@ -557,7 +557,7 @@ def test_rows_without_pictures_or_labels_are_named_at_once(tmp_path, capsys):
     assert "labels.csv, line 25: The row has no label." in text
     assert "line 26: The row has 3 cells; the header has 2." in text
     assert sum(sizes(read(tmp_path, labels_from="csv", skip_bad=True)).values()) == 22
-    assert "labels.csv does not name them: 2 pictures." in capsys.readouterr().out
+    assert "labels.csv does not name them: 1 pictures." in capsys.readouterr().out  # 22.jpg has no label
 
 
 def test_a_csv_that_is_missing_ambiguous_or_of_other_pictures_is_refused(tmp_path):

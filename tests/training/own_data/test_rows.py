@@ -925,17 +925,38 @@ def test_a_time_changes_nothing_where_the_test_is_given(tmp_path, capsys, table)
         pd.testing.assert_frame_equal(getattr(plain, part).table, getattr(timed, part).table)
 
 
-def test_a_given_test_without_targets_keeps_time_from_dividing_the_rows(tmp_path, capsys, table):
+def test_a_given_test_without_targets_is_no_test(tmp_path, capsys, table):
     table["Jahr"] = [str(1900 + row % 90) for row in range(COUNT)]
     (tmp_path / "train.csv").write_text(spell(table[:160]), encoding="utf-8")
     (tmp_path / "test.csv").write_text(spell(table[160:].assign(gekündigt="")), encoding="utf-8")
     found = read_own_rows(tmp_path, "gekündigt", DataOptions(), 42)
     assert (len(found.train), len(found.test), found.split) == (128, 32, "held-out fifth")
-    assert "No row of the given test has a target (gekündigt), so a part" in capsys.readouterr().out
-    with pytest.raises(DataError, match=r"\(gekündigt\); leave the test out, and --time Jahr divides the other rows"):
-        read_own_rows(tmp_path, "gekündigt", DataOptions(time="Jahr"), 42)
-    (tmp_path / "test.csv").unlink()
+    assert "test.csv is not used, since none of its rows has a target (gekündigt)." in capsys.readouterr().out
     assert read_own_rows(tmp_path, "gekündigt", DataOptions(time="Jahr"), 42).split == "last fifth by Jahr"
+    part = ["valid" if row % 4 == 0 else "train" for row in range(160)]
+    (tmp_path / "train.csv").write_text(spell(table[:160].assign(split=part)), encoding="utf-8")
+    found = read_own_rows(tmp_path, "gekündigt", DataOptions(), 42)
+    assert found.test.table["Umsatz"].tolist() == table["Umsatz"][:160:4].astype(float).tolist()
+    assert (len(found.train), "split" in found.train.table) == (120, False)
+    with pytest.raises(DataError, match="--groups cannot name split, a column for the split; leave it out, or rename"):
+        read_own_rows(tmp_path, "gekündigt", DataOptions(groups="Ort,Split"), 42)
+
+
+def test_a_test_of_which_no_target_can_be_read(tmp_path, table):
+    table["Jahr"] = [str(1900 + row % 90) for row in range(COUNT)]
+    (tmp_path / "train.csv").write_text(spell(table[:195]), encoding="utf-8")
+    (tmp_path / "test.csv").write_text(spell(table[195:].assign(Umsatz="x")), encoding="utf-8")
+    own = DataOptions(time="Jahr", skip_bad=True)
+    with pytest.raises(DataError, match=r"\(Umsatz\); leave the test out, and --time Jahr divides the other rows"):
+        read_own_rows(tmp_path, "Umsatz", own, 42)
+
+
+def test_a_column_may_name_a_test_without_targets(tmp_path, capsys, table):
+    table["split"] = ["train" if row < 160 else "test" for row in range(COUNT)]
+    table.loc[160:, "gekündigt"] = ""
+    found = read(table, tmp_path, "gekündigt")
+    assert (len(found.train), len(found.test), found.split) == (128, 32, "held-out fifth")
+    assert "No row of the given test has a target (gekündigt), so a part" in capsys.readouterr().out
 
 
 def test_rows_to_validate_on_are_not_in_the_test_either(tmp_path, capsys, table):
@@ -968,7 +989,17 @@ def test_a_table_to_validate_on_is_the_test_if_there_is_no_other(tmp_path, capsy
     (tmp_path / "test.csv").write_text(spell(table[:50].assign(gekündigt="")), encoding="utf-8")  # as on Kaggle
     found = read_own_rows(tmp_path, "gekündigt", DataOptions(time="Stunden"), 42)
     assert found.test.table["Umsatz"].tolist() == table["Umsatz"][170:].astype(float).tolist()
-    assert "No row of the given test has a target (gekündigt), so the validation part is the" in capsys.readouterr().out
+    assert "val.csv is the test, since there is no other.\n" in capsys.readouterr().out
+
+
+def test_copies_without_a_group_are_in_the_part_of_the_row_with_one(tmp_path, table):
+    table["Filiale"] = [str(row // 5) for row in range(COUNT)]
+    both = pd.concat([table, table[:150].assign(Filiale="")], ignore_index=True)
+    found = read(both, tmp_path, "gekündigt", group="Filiale")
+    train, test = (set(part.table.itertuples(index=False, name=None)) for part in (found.train, found.test))
+    assert len(found.train) + len(found.test) == COUNT + 150
+    assert test
+    assert not train & test
 
 
 def test_a_group_may_be_a_text_among_numbers(tmp_path, table):
