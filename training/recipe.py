@@ -40,6 +40,10 @@ from training.words import read_words
 Part = TypeVar("Part")  # of the data, such as pictures with their labels
 Options = TypeVar("Options", bound="Settings")
 CHUNK = 64  # inputs per step of the progress bar
+GROUPED = (
+    "The intervals count all inputs of the test as independent. Where those of one group resemble each other, they are "
+    "too narrow."
+)
 
 
 @dataclass(frozen=True)
@@ -192,6 +196,8 @@ class Recipe(ABC, Generic[Part, Options]):
         pairs = zip(found.answers, found.splits.tests, strict=True)
         figures = [figure for answers, test in pairs for figure in self.compute_figures(answers, test)]
         notes = list(found.splits.description.notes)
+        if found.settings.own.group:
+            notes.append(GROUPED)
         return {"figures": figures, "headline": self.format_headline(figures[0]), "notes": notes}
 
     def describe_result(self, found: "Answered[Part, Options]", headline: str) -> str:  # noqa: ARG002 - by subclasses

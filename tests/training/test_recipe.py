@@ -22,7 +22,7 @@ from training import command
 from training.data import DataError, TestSet
 from training.measure_again import NEED_NETWORK, merge_metrics
 from training.parity import ParityError, Shown
-from training.recipe import answer, load, start_run
+from training.recipe import GROUPED, answer, load, start_run
 from training.recipes.image_classification import ImageClassification
 from training.recipes.image_segmentation import ImageSegmentation
 from training.recipes.recommendation import Recommendation
@@ -82,6 +82,14 @@ def test_the_figures_are_those_of_the_stored_model(made):
     assert (accuracy.name, accuracy.count, accuracy.split) == ("accuracy", 300, "held-out fifth")
     assert accuracy.value == round(np.mean(right), 6)
     assert recipe.found.model.config.files["onnx/model.onnx"].sha256 == sha256(out / "onnx/model.onnx")
+
+
+def test_intervals_of_grouped_data_are_said_to_be_narrow(made):
+    recipe, out = made
+    found = recipe.found
+    grouped = replace(found.settings, own=replace(found.settings.own, group="code"))
+    assert Tabular().measure(replace(found, settings=grouped))["notes"].count(GROUPED) == 1
+    assert GROUPED not in Metrics.read(out).notes
 
 
 def test_it_measures_a_model_without_metrics_and_then_hashes_them(made):
