@@ -25,6 +25,7 @@ from benchmarks.apps import MODELS, ROOT, require_linux
 from benchmarks.table import Row, format_number, format_report
 from benchmarks.work import Work
 from shared.console import guard_output
+from shared.session import has_vnni
 
 PARTS = ("latency", "bulk", "start", "memory", "http", "install")
 PACKAGES = ("fastai", "gradio", "onnxruntime", "pillow", "torch", "transformers")
@@ -85,8 +86,9 @@ def make_list_parser(names: Sequence[str]) -> Callable[[str], list[str]]:
 
 def describe_conditions() -> dict[str, Any]:
     """Return the machine and the package versions of the figures."""
-    machine = {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
-    machine["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS")
+    machine: dict[str, Any] = {"cores": os.cpu_count(), "machine": platform.machine()}
+    machine["avx512_vnni"] = has_vnni()  # without it, exact int8 products take longer
+    machine["python"], machine["OMP_NUM_THREADS"] = platform.python_version(), os.environ.get("OMP_NUM_THREADS")
     packages = {name: version(name) for name in PACKAGES if importlib.util.find_spec(MODULES.get(name, name))}
     return {"machine": machine, "packages": packages}
 

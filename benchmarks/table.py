@@ -80,12 +80,16 @@ peer; times are only compared if both reach the given score."""
 REASONS = {
     ("latency", "cat_dog, phone photo", "fastai"): "decoding the JPEG takes most of the time",
     ("latency", "cat_dog, small photo", "fastai"): "the network alone takes most of the time",
+    ("bulk", "cat_dog, 32 small photos in files", "bare loop"): (
+        "the photos are read, decoded and resized; the bare loop has them as arrays"
+    ),
     ("bulk", "segmentation, 6 street frames in files", "bare loop"): (
         "the bare loop stops at logits of half the size; ours goes on to a class and a probability for each pixel"
     ),
-    ("start", "gallery", "echo"): "it opens five models, and Gradio builds its web server once more for every page",
+    ("start", "one Space", "lesson"): "Gradio alone takes half as long as the lesson app",
+    ("start", "gallery", "echo"): "it opens five models and builds six pages",
     ("start", "gallery", "lesson"): (
-        "Gradio alone takes half as long as the lesson app, and builds its web server once more for every page"
+        "Gradio alone takes half as long as the lesson app, which opens one model and builds one page"
     ),
     ("memory", "peak, one Space", "lesson"): "Gradio alone takes a fifth of the lesson app's memory",
     ("memory", "peak, gallery", "lesson"): "Gradio alone takes a fifth of the lesson app's memory",
