@@ -25,7 +25,6 @@ from benchmarks.serving import describe_conditions
 from benchmarks.timing import Call, time_call
 from shared import load_model
 from shared.console import guard_output
-from shared.session import has_vnni
 from shared.shapley import average_changes, list_sets
 from shared.tables import read_csv
 from shared.tabular_classifier import TabularClassifier
@@ -52,7 +51,6 @@ def main(arguments: list[str] | None = None) -> None:
     medians = {name: [time_calls(call, options.calls) for _ in range(options.runs)] for name, call in calls.items()}
     report = {
         **describe_conditions(),
-        "has_vnni": has_vnni(),
         "calls": options.calls,
         "medians": medians,
         "people": measure_errors([compare_person(salary, row) for row in make_people(salary, options.people)]),
@@ -92,7 +90,7 @@ def format_times(report: Mapping[str, Any]) -> str:
     ]
     runs = len(next(iter(report["medians"].values())))
     return (
-        f"- On {report['machine']['cores']} cores {'with' if report['has_vnni'] else 'without'} AVX-512 VNNI, "
+        f"- On {report['machine']['cores']} cores {'with' if report['machine']['avx512_vnni'] else 'without'} AVX-512 VNNI, "
         f"{' and '.join(times)}: medians of {runs} runs of {report['calls']} calls (lowest to highest)."
     )
 

@@ -29,9 +29,12 @@ def test_the_docs_repeat_the_figures_of_the_browser():
 
 
 def test_the_docs_repeat_the_figures_of_explanations():
-    report = json.loads((ROOT / "benchmarks/results/explanations.json").read_text(encoding="utf-8"))
+    names = ("explanations-vnni", "explanations")
+    found = [json.loads((ROOT / f"benchmarks/results/{name}.json").read_text(encoding="utf-8")) for name in names]
+    assert [report["machine"]["avx512_vnni"] for report in found] == [True, False]
     text = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
-    lines = f"{explanations.format_times(report)}\n{explanations.format_errors(report)}"
+    errors = {explanations.format_errors(report) for report in found}
+    lines = "\n".join([*map(explanations.format_times, found), *errors])
     assert f"\n\n{lines}\n\n" in text, f"docs/benchmarks.md should say:\n{lines}"
 
 
