@@ -89,8 +89,9 @@ def format_times(report: Mapping[str, Any]) -> str:
         for name, found in report["medians"].items()
     ]
     runs = len(next(iter(report["medians"].values())))
+    has_vnni = "with" if report["machine"]["avx512_vnni"] else "without"
     return (
-        f"- On {report['machine']['cores']} cores {'with' if report['machine']['avx512_vnni'] else 'without'} AVX-512 VNNI, "
+        f"- On {report['machine']['cores']} cores {has_vnni} AVX-512 VNNI, "
         f"{' and '.join(times)}: medians of {runs} runs of {report['calls']} calls (lowest to highest)."
     )
 

@@ -66,9 +66,10 @@ def main(arguments: list[str] | None = None) -> None:
     results = read(options.out) if options.out and options.out.is_file() else Results()
     for name in options.models:
         results.replace(name, *measure(name, options))
+        if options.out:
+            results.write(options.out)  # the next model may take an hour
     print(f"\n{format_report(results.rows)}\n")
     if options.out:
-        results.write(options.out)
         print(f"Wrote {options.out}")
 
 

@@ -1,6 +1,7 @@
 """Read a user's own table to predict one of its columns: what each column holds, what is wrong with it, its split."""
 
 import math
+import shlex
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -32,7 +33,7 @@ from training.own_data.columns import find_column
 from training.own_data.labels import describe_alike, read_group
 from training.own_data.options import DataOptions
 from training.own_data.problems import Problems
-from training.own_data.tables import find_tables, read_division, read_own_table
+from training.own_data.tables import OwnTable, find_tables, read_division, read_own_table
 from training.own_data.targets import (
     Target,
     describe_missing,
@@ -178,7 +179,7 @@ class _Source:
 def read_source(data: Path, target: str | None, problems: Problems, seed: int) -> _Source:
     """Read a table, or those of a folder; the columns of the others are those of the training part.
 
-    A test without targets, as on Kaggle, is not read. A table to validate on is the test if there is no other, as it is
+    A test without targets, as on Kaggle, is not used. A table to validate on is the test if there is no other, as it is
     for read_division. If the tables divide the data, a column that would divide it, such as fast.ai's is_valid, is left
     out; the others may lack it.
 
@@ -201,7 +202,8 @@ def read_source(data: Path, target: str | None, problems: Problems, seed: int) -
     first = next(path for path, part in tables.items() if part in (TRAIN, None))
     division = read_division(found[first].table, FILES, (target,))
     name, _ = find_target([name for name in found[first].columns if name not in division.columns], target, data)
-    for path in [path for path, part in tables.items() if part == TEST and has_no_values(found[path].table, name)]:
+    names = found[first].columns
+    for path in [path for path, part in tables.items() if part == TEST and lacks_targets(found[path], name, names)]:
         print(f"{path.name} is not used, since none of its rows has a target ({name}).")
         del found[path], tables[path]
     if TEST not in tables.values():
@@ -213,16 +215,13 @@ def read_source(data: Path, target: str | None, problems: Problems, seed: int) -
         for path, own in found.items()
         if own.is_sample
     ]
-    names = found[first].columns
     if TEST in tables.values():
         print_lines(division.lines)
         names = [name for name in names if name not in division.columns]
     for path, own in found.items():
         if lacking := [name for name in names if name not in own.columns]:
-            hint = f" If that is the target, {path.name} has no answers to test on: give --data {first}."
-            raise DataError(
-                f"{path} lacks the column {quote(lacking[0])} of {first.name}.{hint * (tables[path] == TEST)}"
-            )
+            hint = f" If that is the target, add --target {shlex.quote(lacking[0])}." if tables[path] == TEST else ""
+            raise DataError(f"{path} lacks the column {quote(lacking[0])} of {first.name}.{hint}")
     if long := [name for name in names if len(name) > LONGEST_NAME]:
         raise DataError(
             f"{data} has a column with a name of {len(long[0]):,} characters, {quote(long[0])}; at most {LONGEST_NAME} "
@@ -240,9 +239,11 @@ def read_source(data: Path, target: str | None, problems: Problems, seed: int) -
     )
 
 
-def has_no_values(table: pd.DataFrame, name: str) -> bool:
-    """Return True if a column is there, and all its cells count as missing."""
-    return name in table and all(is_missing(cell) for cell in table[name].cat.categories)
+def lacks_targets(test: OwnTable, target: str, columns: Sequence[str]) -> bool:
+    """Return True if a test has only other columns of the training part, or if all its targets are missing."""
+    if target not in test.columns:
+        return set(test.columns) <= set(columns)
+    return all(is_missing(cell) for cell in test.table[target].cat.categories)
 
 
 def settle_division(

@@ -28,7 +28,7 @@ from training.own_data.folders import (
 from training.own_data.labels import clean_label, count_labels, describe_alike, index_labels, read_group
 from training.own_data.options import DataOptions
 from training.own_data.problems import Problems
-from training.own_data.tables import LABELS, find_tables, name_data, read_division, read_own_table
+from training.own_data.tables import LABELS, OwnTable, find_tables, name_data, read_division, read_own_table
 from training.sentences import list_names, print_lines
 from training.splitting import (
     PART_NAMES,
@@ -100,12 +100,8 @@ def read_own_texts(data: Path, own: DataOptions, seed: int) -> OwnTexts:
     """
     problems = Problems(data, own.skip_bad, "texts")
     tables = find_tables(data)
-    if own.time and {VALID, TEST} <= set(tables.values()):
-        print(f"--time {own.time} has no effect, since the data has a validation and a test part of its own.")
-        own = replace(own, time=None)
     if tables:
-        is_divided = not {VALID, TEST}.isdisjoint(tables.values())
-        rows = [row for path, part in tables.items() for row in read_rows(path, part, own, problems, is_divided)]
+        rows, own = read_tables(tables, own, problems)
     elif not data.is_dir():
         raise DataError(f"There is no file or folder {data}; name a table or a folder of texts with --data.")
     elif own.group or own.time or own.text_column or own.label_column:
@@ -155,10 +151,26 @@ def refuse_folder(folder: Path) -> DataError:
     )
 
 
+def read_tables(
+    tables: Mapping[Path, str | None], own: DataOptions, problems: Problems
+) -> tuple[list[Row], DataOptions]:
+    """Return the rows of some tables and their parts, and the options, without --time if it has no effect."""
+    rows: list[Row] = []
+    for path, part in sorted(tables.items(), key=lambda item: item[1] in (TRAIN, None)):
+        given = {part, *(row.part for row in rows)}
+        if own.time and {VALID, TEST} <= given:
+            print(f"--time {own.time} has no effect, since the data has a validation and a test part of its own.")
+            own = replace(own, time=None)
+        rows += read_rows(path, part, own, problems, is_divided=not given.isdisjoint((VALID, TEST)))
+    return rows, own
+
+
 def read_rows(
     path: Path, part: str | None, own: DataOptions, problems: Problems, is_divided: bool = False
 ) -> list[Row]:
     """Return the rows of a table; print which columns are the texts and the labels.
+
+    A test without labels, as on Kaggle, has none.
 
     Args:
         path: the table.
@@ -171,12 +183,13 @@ def read_rows(
     text = table.find(own.text_column, COLUMNS, "--text-column")
     try:
         label = table.find(own.label_column, [name for name in LABELS if name != text.casefold()], "--label-column")
-    except DataError as error:
-        if part != TEST:
+    except DataError:
+        if part != TEST or not has_only_columns_of_training(table):
             raise
-        train = next(other for other, its_part in find_tables(path.parent).items() if its_part == TRAIN)
-        hint = f"If {path.name} has no labels, there are no answers to test on: give --data {train}."
-        raise DataError(f"{error} {hint}") from error
+        label = ""
+    if part == TEST and not (label and any(cell.strip() for cell in table.table[label].cat.categories)):
+        print(f"{path.name} is not used, since none of its rows has a label.")
+        return []
     if text == label:
         raise DataError(f"The column {text} cannot have both the texts and the labels of {path}.")
     if table.table[label].nunique() > table.table[text].nunique():
@@ -202,6 +215,12 @@ def read_rows(
         for (place, row), row_part in zip(table.iterate(), division.parts or repeat(part), strict=False)
         if row_part != ""
     ]  # fmt: skip
+
+
+def has_only_columns_of_training(test: OwnTable) -> bool:
+    """Return True if the training table beside a test has all its columns, so that none of them can be the labels."""
+    train = next(path for path, part in find_tables(test.path.parent).items() if part == TRAIN)
+    return set(test.columns) <= set(read_own_table(train, Problems(train, True, "texts")).columns)
 
 
 def read_files(folder: Path, problems: Problems) -> list[Row]:

@@ -329,7 +329,7 @@ def test_folders_of_parts(tmp_path):
         read(tmp_path / "mine")
 
 
-def test_tables_of_parts(tmp_path):
+def test_tables_of_parts(tmp_path, capsys):
     rows = make_rows(100)
     (tmp_path / "train.csv").write_text(join_rows(rows=rows[:80]), encoding="utf-8")
     (tmp_path / "test.csv").write_text(join_rows(rows=rows[78:]), encoding="utf-8")
@@ -339,11 +339,25 @@ def test_tables_of_parts(tmp_path):
     (tmp_path / "test.csv").write_text(join_rows(rows=[row for row in rows[80:] if row[1] == "pos"]), encoding="utf-8")
     with pytest.raises(DataError, match="The test lacks neg: add texts of it there, or leave this part out"):
         read(tmp_path)
-    (tmp_path / "test.csv").write_text("id,text\r\n1,Wie war es?\r\n", encoding="utf-8")
-    message = rf"test\.csv has no labels, there are no answers to test on: give --data {tmp_path / 'train.csv'}\.$"
-    with pytest.raises(DataError, match=message):
+    alone = read(tmp_path / "train.csv")
+    for test in ("text\r\nWie war es?\r\n", join_rows(rows=[(text, " ") for text, _ in rows[80:]])):  # as on Kaggle
+        (tmp_path / "test.csv").write_text(test, encoding="utf-8")
+        found = read(tmp_path)
+        assert TEST not in found.given
+        assert found.parts[TEST].texts == alone.parts[TEST].texts
+        assert "test.csv is not used, since none of its rows has a label.\n" in capsys.readouterr().out
+    (tmp_path / "test.csv").write_text("text,Urteil\r\nWie war es?,gut\r\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"test\.csv has no column called label or .*; name another with --label"):
         read(tmp_path)
-    assert sum(sizes(read(tmp_path / "train.csv"))) == 80
+
+
+def test_a_table_without_labels_keeps_nothing_from_dividing_the_texts(tmp_path, capsys):
+    rows = [(text, label, "test" if index % 5 == 0 else "train") for index, (text, label) in enumerate(make_rows(80))]
+    (tmp_path / "train.csv").write_text(join_rows(header=("text", "label", "split"), rows=rows), encoding="utf-8")
+    (tmp_path / "test.csv").write_text("text\r\nWie war es?\r\n", encoding="utf-8")
+    found = read(tmp_path)
+    assert set(found.parts[TEST].texts) == {text for text, _, part in rows if part == "test"}
+    assert "The column split divides the rows" in capsys.readouterr().out
 
 
 def test_fast_ais_column_divides_the_texts(tmp_path, capsys):
