@@ -180,7 +180,10 @@ def average_over_users(name: str, values: NDArray[np.float64]) -> dict[str, Any]
 def print_newcomers(measured: Newcomers) -> None:
     """Print the results for newcomers."""
     for group in measured.groups:
-        print(f"{group.users} newcomers, {group.ratings:,} ratings predicted (those beyond {group.most} each):")
+        print(
+            f"Mean squared errors for {group.users} newcomers, {group.ratings:,} ratings predicted (those beyond "
+            f"{group.most} each):"
+        )
         for point in group.curve:
             low, high = point.interval
             print(
