@@ -86,9 +86,13 @@ def make_list_parser(names: Sequence[str]) -> Callable[[str], list[str]]:
 
 def describe_conditions() -> dict[str, Any]:
     """Return the machine and the package versions of the figures."""
-    machine: dict[str, Any] = {"cores": os.cpu_count(), "machine": platform.machine()}
-    machine["avx512_vnni"] = has_vnni()  # without it, exact int8 products take longer
-    machine["python"], machine["OMP_NUM_THREADS"] = platform.python_version(), os.environ.get("OMP_NUM_THREADS")
+    machine = {
+        "cores": os.cpu_count(),
+        "machine": platform.machine(),
+        "avx512_vnni": has_vnni(),  # without it, exact int8 products take longer
+        "python": platform.python_version(),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
+    }
     packages = {name: version(name) for name in PACKAGES if importlib.util.find_spec(MODULES.get(name, name))}
     return {"machine": machine, "packages": packages}
 

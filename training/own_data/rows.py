@@ -33,7 +33,7 @@ from training.own_data.columns import find_column
 from training.own_data.labels import describe_alike, read_group
 from training.own_data.options import DataOptions
 from training.own_data.problems import Problems
-from training.own_data.tables import OwnTable, find_tables, read_division, read_own_table
+from training.own_data.tables import find_tables, lacks_targets, read_division, read_own_table
 from training.own_data.targets import (
     Target,
     describe_missing,
@@ -203,9 +203,10 @@ def read_source(data: Path, target: str | None, problems: Problems, seed: int) -
     division = read_division(found[first].table, FILES, (target,))
     name, _ = find_target([name for name in found[first].columns if name not in division.columns], target, data)
     names = found[first].columns
-    for path in [path for path, part in tables.items() if part == TEST and lacks_targets(found[path], name, names)]:
-        print(f"{path.name} is not used, since none of its rows has a target ({name}).")
-        del found[path], tables[path]
+    for path in [path for path, part in tables.items() if part == TEST]:
+        if lacks_targets(found[path], name, names, is_missing):
+            print(f"{path.name} is not used, since none of its rows has a target ({name}).")
+            del found[path], tables[path]
     if TEST not in tables.values():
         for path in (path for path, part in tables.items() if part == VALID):
             print(f"{path.name} is the test, since there is no other.")
@@ -237,13 +238,6 @@ def read_source(data: Path, target: str | None, problems: Problems, seed: int) -
         tuple(notes),
         found[first].delimiter,
     )
-
-
-def lacks_targets(test: OwnTable, target: str, columns: Sequence[str]) -> bool:
-    """Return True if a test has only other columns of the training part, or if all its targets are missing."""
-    if target not in test.columns:
-        return set(test.columns) <= set(columns)
-    return all(is_missing(cell) for cell in test.table[target].cat.categories)
 
 
 def settle_division(

@@ -195,6 +195,20 @@ def find_tables(data: Path) -> dict[Path, str | None]:
     return dict.fromkeys(tables) if len(tables) == 1 and not has_texts(data) else {}
 
 
+def lacks_targets(test: OwnTable, target: str, columns: Collection[str], is_missing: Callable[[str], bool]) -> bool:
+    """Return True if a test has only other columns of the training part, or if all its targets are missing.
+
+    Args:
+        test: the table of the test.
+        target: the column of the targets in the training part.
+        columns: all columns of the training part.
+        is_missing: tells whether a cell stands for no target.
+    """
+    if target not in test.columns:
+        return set(test.columns) <= set(columns)
+    return all(is_missing(cell) for cell in test.table[target].cat.categories)
+
+
 def name_data(path: Path) -> str:
     """Return the name of a data set: that of a folder, or of a file without its suffixes, such as .csv.gz."""
     if path.is_dir():

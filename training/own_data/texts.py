@@ -28,7 +28,15 @@ from training.own_data.folders import (
 from training.own_data.labels import clean_label, count_labels, describe_alike, index_labels, read_group
 from training.own_data.options import DataOptions
 from training.own_data.problems import Problems
-from training.own_data.tables import LABELS, OwnTable, find_tables, name_data, read_division, read_own_table
+from training.own_data.tables import (
+    LABELS,
+    OwnTable,
+    find_tables,
+    lacks_targets,
+    name_data,
+    read_division,
+    read_own_table,
+)
 from training.sentences import list_names, print_lines
 from training.splitting import (
     PART_NAMES,
@@ -154,44 +162,52 @@ def refuse_folder(folder: Path) -> DataError:
 def read_tables(
     tables: Mapping[Path, str | None], own: DataOptions, problems: Problems
 ) -> tuple[list[Row], DataOptions]:
-    """Return the rows of some tables and their parts, and the options, without --time if it has no effect."""
-    rows: list[Row] = []
-    for path, part in sorted(tables.items(), key=lambda item: item[1] in (TRAIN, None)):
-        given = {part, *(row.part for row in rows)}
-        if own.time and {VALID, TEST} <= given:
-            print(f"--time {own.time} has no effect, since the data has a validation and a test part of its own.")
-            own = replace(own, time=None)
-        rows += read_rows(path, part, own, problems, is_divided=not given.isdisjoint((VALID, TEST)))
+    """Return the rows of some tables and their parts, and the options, without --time if it has no effect.
+
+    A test without labels, as on Kaggle, is not used.
+    """
+    found = {path: read_own_table(path, problems) for path in tables}
+    parts = dict(tables)
+    train = next(found[path] for path, part in tables.items() if part in (TRAIN, None))
+    for path in [path for path, part in tables.items() if part == TEST]:
+        _, label = find_columns(train, own)
+        if lacks_targets(found[path], label, train.columns, lambda cell: not cell.strip()):
+            print(f"{path.name} is not used, since none of its rows has a label.")
+            del parts[path]
+    if own.time and {VALID, TEST} <= set(parts.values()):
+        print(f"--time {own.time} has no effect, since the data has a validation and a test part of its own.")
+        own = replace(own, time=None)
+    is_divided = not {VALID, TEST}.isdisjoint(parts.values())
+    rows = [row for path, part in parts.items() for row in read_rows(found[path], part, own, problems, is_divided)]
     return rows, own
 
 
+def find_columns(table: OwnTable, own: DataOptions) -> tuple[str, str]:
+    """Return the columns of the texts and of the labels.
+
+    Raises:
+        DataError: one is missing, or both are the same.
+    """
+    text = table.find(own.text_column, COLUMNS, "--text-column")
+    label = table.find(own.label_column, [name for name in LABELS if name != text.casefold()], "--label-column")
+    if text == label:
+        raise DataError(f"The column {text} cannot have both the texts and the labels of {table.path}.")
+    return text, label
+
+
 def read_rows(
-    path: Path, part: str | None, own: DataOptions, problems: Problems, is_divided: bool = False
+    table: OwnTable, part: str | None, own: DataOptions, problems: Problems, is_divided: bool = False
 ) -> list[Row]:
     """Return the rows of a table; print which columns are the texts and the labels.
 
-    A test without labels, as on Kaggle, has none.
-
     Args:
-        path: the table.
+        table: the table.
         part: the part that it is.
         own: the options that say how to read it.
         problems: takes the problems of rows.
         is_divided: True if other tables are the test or the validation part.
     """
-    table = read_own_table(path, problems)
-    text = table.find(own.text_column, COLUMNS, "--text-column")
-    try:
-        label = table.find(own.label_column, [name for name in LABELS if name != text.casefold()], "--label-column")
-    except DataError:
-        if part != TEST or not has_only_columns_of_training(table):
-            raise
-        label = ""
-    if part == TEST and not (label and any(cell.strip() for cell in table.table[label].cat.categories)):
-        print(f"{path.name} is not used, since none of its rows has a label.")
-        return []
-    if text == label:
-        raise DataError(f"The column {text} cannot have both the texts and the labels of {path}.")
+    path, (text, label) = table.path, find_columns(table, own)
     if table.table[label].nunique() > table.table[text].nunique():
         raise DataError(
             f"{path} has more different values in the column of labels, {label}, than in that of texts, {text}; are "
@@ -215,12 +231,6 @@ def read_rows(
         for (place, row), row_part in zip(table.iterate(), division.parts or repeat(part), strict=False)
         if row_part != ""
     ]  # fmt: skip
-
-
-def has_only_columns_of_training(test: OwnTable) -> bool:
-    """Return True if the training table beside a test has all its columns, so that none of them can be the labels."""
-    train = next(path for path, part in find_tables(test.path.parent).items() if part == TRAIN)
-    return set(test.columns) <= set(read_own_table(train, Problems(train, True, "texts")).columns)
 
 
 def read_files(folder: Path, problems: Problems) -> list[Row]:
